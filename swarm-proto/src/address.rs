@@ -1,0 +1,1 @@
+//! Accounts and the mailbox addresses that they have, one for each epoch.

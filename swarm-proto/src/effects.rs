@@ -1,0 +1,1 @@
+//! What the machines are told and what they ask for.

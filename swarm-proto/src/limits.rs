@@ -1,0 +1,112 @@
+//! Every bound of the protocol in one place: the number, its unit, why it is that, and how it is tied
+//! to its neighbours. A bound of one program (links, disk, queues) lives in that program's config.
+
+use core::time::Duration;
+
+/// Bytes of a small envelope ([ENV-1]): its row and key stay under [`ROW_SMALL_BYTES_MAX`].
+pub const ENVELOPE_SMALL_BYTES: usize = 1_856;
+/// Bytes of a large envelope ([ENV-1]): its row fills eight 4 KiB pages and no more.
+pub const ENVELOPE_LARGE_BYTES: usize = 32_512;
+/// Bytes of an envelope's header.
+pub const ENVELOPE_HEADER_BYTES: usize = 40;
+/// Bytes a small row may take with its key, so that two share a 4 KiB page ([ROW-1]).
+pub const ROW_SMALL_BYTES_MAX: usize = 1_950;
+/// Bytes a large row may take with its key ([ROW-1]).
+pub const ROW_LARGE_BYTES_MAX: usize = 32_704;
+/// Bytes a row adds to its envelope: write signature and arrival.
+pub const ROW_HEADER_BYTES: usize = 68;
+
+/// Bytes of a sealed card: an inbox key, a key package and a policy with room to grow.
+pub const CARD_BYTES: usize = 8_192;
+
+/// Layers of an onion in every network of version 1: guard, second layer, middle, holder.
+pub const ONION_LAYERS: usize = 4;
+/// Bytes of one slot of an onion's header.
+pub const ONION_SLOT_BYTES: usize = 1_174;
+/// Bytes of the last slot: command, flags, delay, expiry, next id.
+pub const ONION_LAST_SLOT_BYTES: usize = 38;
+/// Bytes of an onion before its payload: head, KEM ciphertext, MAC and slots.
+pub const ONION_HEADER_BYTES: usize =
+    2 + 1_120 + 16 + (ONION_LAYERS - 1) * ONION_SLOT_BYTES + ONION_LAST_SLOT_BYTES;
+/// Bytes of a small onion: header and a small deposit.
+pub const ONION_SMALL_BYTES: usize = 7_168;
+/// Bytes of a large onion: header and a large deposit.
+pub const ONION_LARGE_BYTES: usize = 37_888;
+/// Bytes of a small answer: two small envelopes and a page's fields.
+pub const ANSWER_SMALL_BYTES: usize = 4_096;
+/// Bytes of a large answer: one large envelope, or 19 small ones.
+pub const ANSWER_LARGE_BYTES: usize = 37_888;
+/// Bytes that an answer's seal and inner header take.
+pub const ANSWER_OVERHEAD_BYTES: usize = 16 + 6;
+
+/// Ticks that an onion lives: its expiry is `tick(now) + 3`; fixed, so that it marks nobody ([ONI-7]).
+pub const ONION_LIFE_TICKS: u32 = 3;
+/// A replay window is never shorter than this, however fast a network's calendar runs ([ONI-7]).
+pub const REPLAY_WINDOW_MIN: Duration = Duration::from_secs(30);
+/// Replay tags held per tick and relay: 2,000 onions a second for ten minutes; then onions are refused.
+pub const REPLAY_TAGS_PER_TICK_MAX: usize = 1_200_000;
+/// How long a reply key lives with its stream.
+pub const REPLY_LIFE: Duration = Duration::from_secs(60);
+
+/// How long the first holder waits for W receipts before it tells how far it got.
+pub const RECEIPTS_WAIT: Duration = Duration::from_secs(5);
+/// First pause before an unfinished copy is tried again; doubles up to [`COPY_RETRY_MAX`].
+pub const COPY_RETRY_MIN: Duration = Duration::from_millis(500);
+/// Longest pause between tries of one copy.
+pub const COPY_RETRY_MAX: Duration = Duration::from_secs(60);
+/// Deposits one relay has under way at once; the next is told *too busy*.
+pub const DEPOSITS_UNDER_WAY_MAX: usize = 4_096;
+/// Copies one relay keeps trying to finish; the oldest are left to repair.
+pub const COPIES_UNFINISHED_MAX: usize = 16_384;
+
+/// Live envelopes of one mailbox and epoch ([DEP-7]).
+pub const MAILBOX_ENVELOPES_MAX: u32 = 2_000;
+/// Live bytes of one mailbox and epoch ([DEP-7]).
+pub const MAILBOX_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Live envelopes of one open-lane mailbox and epoch.
+pub const OPEN_LANE_ENVELOPES_MAX: u32 = 100;
+/// How far a replica goes beyond a mailbox's quota before it refuses a copy.
+pub const REPLICA_QUOTA_FACTOR: u32 = 2;
+
+/// Ranks beyond R at which a relay still takes a copy ([PLC-5]).
+pub const COPY_RANK_SLACK: usize = 2;
+/// Ranks beyond R whose receipts a correspondent counts ([PLC-5]).
+pub const RECEIPT_RANK_SLACK: usize = 4;
+
+/// Minutes by which clocks and midnights may differ ([ENV-4], [SIG-2]).
+pub const CLOCK_GRACE_MINUTES: u64 = 30;
+/// Hours a member record is valid ([REC-1]).
+pub const RECORD_LIFE_HOURS: u64 = 24;
+/// Hours after which a relay issues its record again.
+pub const RECORD_RENEW_HOURS: u64 = 6;
+/// Days of an onion key generation ([ONI-8]).
+pub const ONION_GENERATION_DAYS: u64 = 7;
+/// Members in a list; beyond this districts are needed.
+pub const MEMBERS_MAX: usize = 20_000;
+/// Minutes between two reconciliations of the member list.
+pub const MEMBERS_RECONCILE_MINUTES: u64 = 10;
+/// Members asked in one round of reconciliation.
+pub const MEMBERS_RECONCILE_PARTNERS: usize = 3;
+/// Records in one message.
+pub const RECORDS_PER_MESSAGE_MAX: usize = 12;
+/// Ids in one message.
+pub const IDS_PER_MESSAGE_MAX: usize = 1_024;
+/// Bytes of one reconcile message's ranges.
+pub const RECONCILE_BYTES_MAX: usize = 32 * 1024;
+
+/// Effects that one step may emit; more is a bug.
+pub const EFFECTS_PER_STEP: usize = 4_096;
+
+/// Bytes of the largest frame that is no onion.
+pub const FRAME_BYTES_MAX: usize = 40 * 1024;
+
+const _: () = {
+    assert!(8 + ROW_HEADER_BYTES + ENVELOPE_SMALL_BYTES <= ROW_SMALL_BYTES_MAX);
+    assert!(8 + ROW_HEADER_BYTES + ENVELOPE_LARGE_BYTES <= ROW_LARGE_BYTES_MAX);
+    assert!(ONION_HEADER_BYTES == 4_698);
+    assert!(ONION_HEADER_BYTES + 6 + 65 + 128 + ENVELOPE_SMALL_BYTES <= ONION_SMALL_BYTES);
+    assert!(ONION_HEADER_BYTES + 6 + 65 + 128 + ENVELOPE_LARGE_BYTES <= ONION_LARGE_BYTES);
+    assert!(ANSWER_OVERHEAD_BYTES + 23 + 2 * (8 + ENVELOPE_SMALL_BYTES) <= ANSWER_SMALL_BYTES);
+    assert!(ANSWER_OVERHEAD_BYTES + 23 + 8 + ENVELOPE_LARGE_BYTES <= ANSWER_LARGE_BYTES);
+    assert!(1 + 65 + ROW_HEADER_BYTES + ENVELOPE_LARGE_BYTES <= FRAME_BYTES_MAX);
+};

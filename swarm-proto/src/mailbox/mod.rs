@@ -1,0 +1,1 @@
+//! What holders do with mailboxes, one role a file.

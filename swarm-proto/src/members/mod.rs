@@ -1,0 +1,1 @@
+//! Who is in the swarm: records, the list, and who may hold.

@@ -1,0 +1,146 @@
+//! A network: a name, its founders and its numbers. Everything with a number is a parameter, so that a
+//! small network for tests is different data and never different code.
+//!
+//! The genesis (name, suite, founders' keys) makes the network id; the other parameters may change
+//! over a network's life and are no part of it ([NET-1]). Reading `network.toml` is the link crate's
+//! work.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::hash;
+use crate::id::{NetworkId, NodeKey};
+use crate::time::TimeScale;
+
+/// The parameters of a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// What people call it; 1 to 255 bytes of UTF-8. Part of the genesis.
+    pub name: String,
+    /// The founders' node keys, ascending, without repeats, at most 65,535. Part of the genesis.
+    pub founders: Vec<NodeKey>,
+    /// The length of a minute.
+    pub scale: TimeScale,
+    /// R: relays that hold each envelope.
+    pub holders: u8,
+    /// W: durable copies that make a deposit *stored*.
+    pub receipts: u8,
+    /// Relays named after the holders, first in line to replace one.
+    pub spares: u8,
+    /// Bits of an address that choose its cell, 0 to 16.
+    pub cell_bits: u8,
+    /// What subnets may at most contribute.
+    pub caps: Caps,
+    /// Hours a relay is known before it may be a guard.
+    pub guard_age_h: u32,
+    /// Hours a relay is known before it may hold.
+    pub hold_age_h: u32,
+    /// Whether a relay must be proven reachable before others are told of it.
+    pub reachability: Reachability,
+}
+
+/// How many relays one subnet may contribute; zero lifts that cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// Per IPv4 /24 in the eligible list.
+    pub v4_24: u16,
+    /// Per IPv4 /16 in the eligible list.
+    pub v4_16: u16,
+    /// Per IPv6 /48 in the eligible list.
+    pub v6_48: u16,
+    /// Per IPv6 /32 in the eligible list.
+    pub v6_32: u16,
+    /// Per /24 (/48) among the holders of one cell.
+    pub per_set: u16,
+    /// Per /16 (/32) on one path.
+    pub per_path: u16,
+}
+
+/// What must be known of a relay's address before it is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reachability {
+    /// Others have reached it.
+    Proven,
+    /// Taken for granted, as on one machine.
+    Assume,
+}
+
+impl Network {
+    /// The parameters of a public network with this genesis.
+    pub fn public(name: &str, founders: &[NodeKey]) -> Self {
+        let mut founders = founders.to_vec();
+        founders.sort_unstable();
+        founders.dedup();
+        Self {
+            name: String::from(name),
+            founders,
+            scale: TimeScale { minute_ms: 60_000 },
+            holders: 5,
+            receipts: 3,
+            spares: 2,
+            cell_bits: 14,
+            caps: Caps {
+                v4_24: 2,
+                v4_16: 8,
+                v6_48: 2,
+                v6_32: 8,
+                per_set: 1,
+                per_path: 1,
+            },
+            guard_age_h: 168,
+            hold_age_h: 48,
+            reachability: Reachability::Proven,
+        }
+    }
+
+    /// The hash of the genesis ([NET-1]). A name is cut at 255 bytes, founders at 65,535.
+    pub fn id(&self) -> NetworkId {
+        let name = self.name.as_bytes();
+        let name = name.get(..usize::from(u8::MAX)).unwrap_or(name);
+        let name_bytes = u8::try_from(name.len()).unwrap_or(u8::MAX);
+        let mut founders = Vec::with_capacity(self.founders.len() * 32);
+        for founder in self.founders.iter().take(usize::from(u16::MAX)) {
+            founders.extend_from_slice(&founder.0);
+        }
+        let count = u16::try_from(self.founders.len()).unwrap_or(u16::MAX);
+        NetworkId(hash::derive(
+            "poste network",
+            &[
+                &[name_bytes],
+                name,
+                &[SUITE],
+                &count.to_be_bytes(),
+                &founders,
+            ],
+        ))
+    }
+}
+
+/// The cryptographic suite of this version ([NET-1]).
+pub const SUITE: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_network_id_is_the_genesis_and_nothing_else() {
+        let network = Network::public("post", &[NodeKey([2; 32]), NodeKey([1; 32])]);
+        let reordered = Network::public("post", &[NodeKey([1; 32]), NodeKey([2; 32])]);
+        assert_eq!(network.id(), reordered.id());
+
+        let mut faster = network.clone();
+        faster.scale.minute_ms = 100;
+        faster.holders = 3;
+        assert_eq!(network.id(), faster.id());
+
+        assert_ne!(
+            network.id(),
+            Network::public("post2", &network.founders).id()
+        );
+        assert_ne!(
+            network.id(),
+            Network::public("post", &[NodeKey([1; 32])]).id()
+        );
+    }
+}

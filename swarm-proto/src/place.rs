@@ -1,0 +1,1 @@
+//! Which relays hold a cell in an epoch.

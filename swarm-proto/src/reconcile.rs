@@ -1,0 +1,1 @@
+//! Range-based set reconciliation, used wherever two sides compare what they have.

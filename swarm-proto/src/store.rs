@@ -1,0 +1,333 @@
+//! What a holder keeps durably: the operations that the core asks for, their answers, and the model that
+//! every engine must equal.
+//!
+//! An answer is given only after what it says is durable. Every operation is answered exactly once.
+//! Operations of one store take effect one after the other, in the order in which they were asked.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::crypto::Signature;
+use crate::envelope::Envelope;
+use crate::id::{EnvelopeId, MailboxAddress};
+use crate::limits;
+use crate::time::{Hour, Tick};
+use crate::wire::codec::{Malformed, Reader, Writer};
+
+/// The keys that an address is the hash of, and its flags ([ADR-4]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MailboxKeys {
+    /// Bit 0 open lane, bit 1 no delete.
+    pub flags: u8,
+    /// K: verifies fetches and deletions.
+    pub read: [u8; 32],
+    /// W: verifies deposits.
+    pub write: [u8; 32],
+}
+
+impl MailboxKeys {
+    /// The flag of a first-contact mailbox.
+    pub const OPEN_LANE: u8 = 1;
+    /// The flag of a mailbox in which nothing can be deleted.
+    pub const NO_DELETE: u8 = 2;
+
+    /// The mailbox's address ([ADR-4]).
+    pub fn address(&self) -> MailboxAddress {
+        let parts: [&[u8]; 3] = [&[self.flags], &self.read, &self.write];
+        MailboxAddress(crate::hash::derive("poste address", &parts))
+    }
+
+    /// Whether strangers may write to it.
+    pub fn is_open_lane(&self) -> bool {
+        self.flags & Self::OPEN_LANE != 0
+    }
+
+    /// Whether its owner gave up deletion.
+    pub fn forbids_delete(&self) -> bool {
+        self.flags & Self::NO_DELETE != 0
+    }
+
+    /// Reads 65 bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`] names the field.
+    pub fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let flags = reader.u8("mailbox flags")?;
+        if flags & !(Self::OPEN_LANE | Self::NO_DELETE) != 0 {
+            return Err(reader.wrong("mailbox flags"));
+        }
+        Ok(Self {
+            flags,
+            read: reader.array("K")?,
+            write: reader.array("W")?,
+        })
+    }
+
+    /// Writes 65 bytes.
+    pub fn encode(&self, writer: &mut Writer) {
+        writer.u8(self.flags).put(&self.read).put(&self.write);
+    }
+}
+
+/// One stored envelope: what a holder keeps and siblings copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// W's signature over the deposit statement, so that no relay can invent a row.
+    pub write_signature: Signature,
+    /// The tick in which the first holder took it; the same on every copy.
+    pub arrival: Tick,
+    /// The envelope.
+    pub envelope: Envelope,
+}
+
+impl Row {
+    /// Where it stands in its mailbox.
+    pub fn cursor(&self) -> Cursor {
+        Cursor {
+            arrival: self.arrival,
+            id: self.envelope.id(),
+        }
+    }
+}
+
+/// A place in a mailbox, the same at every holder: rows are ordered by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    /// The arrival tick.
+    pub arrival: Tick,
+    /// The envelope's id.
+    pub id: EnvelopeId,
+}
+
+impl Cursor {
+    /// Before the first row.
+    pub const START: Self = Self {
+        arrival: Tick(0),
+        id: EnvelopeId([0; 32]),
+    };
+}
+
+/// The owner's signed word that an envelope is to be gone ([DEL-1]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    /// The mailbox.
+    pub keys: MailboxKeys,
+    /// The envelope.
+    pub id: EnvelopeId,
+    /// Until when the tombstone itself is kept: the envelope's own end.
+    pub expires: Hour,
+    /// By the read key.
+    pub signature: Signature,
+}
+
+/// A mailbox owner's sealed card ([`limits::CARD_BYTES`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Card {
+    /// The highest sequence holds; of two equal ones the lower BLAKE3 of the sealed bytes.
+    pub sequence: u64,
+    /// When it is gone.
+    pub expires: Hour,
+    /// By the read key.
+    pub signature: Signature,
+    /// Sealed for those who know the account.
+    pub sealed: Bytes,
+}
+
+/// How much one mailbox may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Live envelopes.
+    pub envelopes: u32,
+    /// Live bytes of envelopes.
+    pub bytes: u64,
+}
+
+impl Quota {
+    /// What a first holder allows a mailbox.
+    pub fn of(keys: &MailboxKeys) -> Self {
+        let envelopes = if keys.is_open_lane() {
+            limits::OPEN_LANE_ENVELOPES_MAX
+        } else {
+            limits::MAILBOX_ENVELOPES_MAX
+        };
+        Self {
+            envelopes,
+            bytes: limits::MAILBOX_BYTES_MAX,
+        }
+    }
+
+    /// What a replica allows: more, so that holders that filled in a different order still agree.
+    pub fn of_replica(keys: &MailboxKeys) -> Self {
+        let quota = Self::of(keys);
+        let factor = limits::REPLICA_QUOTA_FACTOR;
+        Self {
+            envelopes: quota.envelopes.saturating_mul(factor),
+            bytes: quota.bytes.saturating_mul(u64::from(factor)),
+        }
+    }
+}
+
+/// What the core asks of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreOp {
+    /// Keep a row until `expires`, unless it is there, forbidden by a tombstone or over the quota.
+    Put {
+        /// The mailbox's keys; its address is the envelope's.
+        keys: MailboxKeys,
+        /// The row.
+        row: Row,
+        /// When it is gone.
+        expires: Hour,
+        /// What the mailbox may hold afterwards.
+        quota: Quota,
+    },
+    /// Rows of a mailbox after a cursor, as many as fit.
+    Page {
+        /// The mailbox.
+        address: MailboxAddress,
+        /// Exclusive.
+        after: Cursor,
+        /// The sum of `8 + envelope length` over the rows stays within this.
+        bytes_max: usize,
+        /// Keys the fingerprint ([`page_fingerprint`]).
+        salt: [u8; 32],
+    },
+    /// Remove the envelope, if it is there, and remember the tombstone until its hour.
+    Delete {
+        /// The owner's word, verified.
+        tombstone: Tombstone,
+    },
+    /// Which of these envelopes are here.
+    Have {
+        /// At most [`limits::IDS_PER_MESSAGE_MAX`].
+        ids: Vec<EnvelopeId>,
+    },
+    /// One row, with its mailbox's keys and end.
+    Read {
+        /// The envelope.
+        id: EnvelopeId,
+    },
+    /// Keep a card if it supersedes the one that is here.
+    PutCard {
+        /// The mailbox's keys.
+        keys: MailboxKeys,
+        /// The card, verified.
+        card: Card,
+    },
+    /// The card of a mailbox.
+    Card {
+        /// The mailbox.
+        address: MailboxAddress,
+    },
+    /// Drop everything whose hour has come.
+    Expire {
+        /// Whatever expires at the start of this hour or before goes.
+        hour: Hour,
+    },
+    /// Count what is here.
+    Usage,
+}
+
+/// What a store answers, one kind for each operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreDone {
+    /// The row is durable.
+    Kept {
+        /// False if it was here before.
+        fresh: bool,
+        /// The arrival that is stored: the earlier copy's, if there was one.
+        arrival: Tick,
+    },
+    /// The row, tombstone or card was not kept, and nothing changed.
+    NotKept(NotKept),
+    /// Rows of a mailbox.
+    Page(Page),
+    /// The tombstone is durable.
+    Deleted {
+        /// Whether an envelope was removed.
+        existed: bool,
+    },
+    /// The ids that are here, in the order asked.
+    Have(Vec<EnvelopeId>),
+    /// The row, if it is here.
+    Row(Option<StoredRow>),
+    /// The card is durable, or the one here supersedes it.
+    CardKept,
+    /// The card, if there is one.
+    Card(Option<Card>),
+    /// How many envelopes were dropped.
+    Expired {
+        /// Envelopes.
+        envelopes: u64,
+    },
+    /// What is here.
+    Usage(Usage),
+    /// Reading failed; the store says why in its own log.
+    Failed,
+}
+
+/// A row as the store returns it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRow {
+    /// The mailbox's keys.
+    pub keys: MailboxKeys,
+    /// The row.
+    pub row: Row,
+    /// When it is gone.
+    pub expires: Hour,
+}
+
+/// Why something was not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotKept {
+    /// The owner deleted it.
+    Deleted,
+    /// Its hour has come: the store was told to expire that hour already.
+    Expired,
+    /// The mailbox is full.
+    MailboxFull,
+    /// The disk or its budget is full.
+    DiskFull,
+    /// More is waiting to be written than the store's queue may hold.
+    Busy,
+}
+
+/// Rows of one mailbox, in the order of their cursors ([PAGE-1]).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Live envelopes in the mailbox.
+    pub count: u32,
+    /// [`page_fingerprint`] of them.
+    pub fingerprint: [u8; 16],
+    /// Whether rows follow after the last one here.
+    pub more: bool,
+    /// The rows.
+    pub rows: Vec<(Tick, Envelope)>,
+}
+
+/// What a store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Live envelopes.
+    pub envelopes: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Mailboxes with a live envelope, tombstone or card.
+    pub mailboxes: u64,
+    /// Tombstones.
+    pub tombstones: u64,
+    /// Cards.
+    pub cards: u64,
+}
+
+/// What two holders with the same envelopes share about them under one salt, and nobody can compute for
+/// another salt: the sum mod 2^128 of 16-byte hashes.
+pub fn page_fingerprint(salt: &[u8; 32], ids: impl Iterator<Item = EnvelopeId>) -> [u8; 16] {
+    let sum = ids.fold(0_u128, |sum, id| {
+        let mut term = [0; 16];
+        crate::hash::derive_into("poste page", &[salt, &id.0], &mut term);
+        sum.wrapping_add(u128::from_be_bytes(term))
+    });
+    sum.to_be_bytes()
+}

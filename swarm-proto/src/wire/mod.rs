@@ -1,0 +1,3 @@
+//! Every message, byte by byte (`docs/spec/formats.md`).
+
+pub mod codec;
