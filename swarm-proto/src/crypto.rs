@@ -140,8 +140,6 @@ impl Label {
     pub const CARD: Self = Self(b"poste card 1\0");
     /// A request for a card, by the write key.
     pub const CARD_ASK: Self = Self(b"poste card-ask 1\0");
-    /// A request for current receipts, by the write key.
-    pub const RECEIPTS_ASK: Self = Self(b"poste receipts-ask 1\0");
     /// Leave to stay 30 days, by the read key.
     pub const LONG_STAY: Self = Self(b"poste long-stay 1\0");
     /// A receipt, by the holder.

@@ -1,1 +1,277 @@
-//! What the machines are told and what they ask for.
+//! What a relay's machine is told and what it asks for.
+//!
+//! The driver's part of the contract: `now.mono` never goes back; every [`Effect::Store`] is answered by
+//! exactly one [`Input::Stored`] and every [`Effect::Sign`] by exactly one [`Input::Signed`], with the id
+//! that came with it; a [`Effect::Send`] may be lost; effects are carried out in their order.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::crypto::{OnionPublicKey, Signature};
+use crate::id::{EnvelopeId, NodeId};
+use crate::limits;
+use crate::mailbox::receipt::Promise;
+use crate::members::list::Snapshot;
+use crate::members::record::{Address, Record};
+use crate::store::{StoreDone, StoreOp};
+use crate::time::{Hour, Tick};
+use crate::wire::Message;
+use crate::wire::mailbox::{CardPut, Erase};
+use crate::wire::refusal::Refusal;
+use crate::wire::verify::Verified;
+
+/// A stream on which somebody unknown waits for one answer. Numbers are never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u64);
+
+/// Who said something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A relay, over a link pinned to its identity.
+    Relay(NodeId),
+    /// Somebody, through an onion or an anonymous link.
+    Stream(StreamId),
+}
+
+/// What a relay's machine is told.
+#[derive(Debug)]
+pub enum Input {
+    /// A message, decoded and its signatures checked.
+    Message {
+        /// Who said it.
+        from: Origin,
+        /// What.
+        message: Verified,
+    },
+    /// Nobody waits for that stream's answer any more.
+    StreamClosed {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// A store operation is done.
+    Stored {
+        /// The id that came with it.
+        op: OpId,
+        /// Its answer.
+        done: StoreDone,
+    },
+    /// A signature was made.
+    Signed {
+        /// The id that came with the wish.
+        id: SignId,
+        /// By the relay's key.
+        signature: Signature,
+    },
+    /// Another relay came or went.
+    Peer {
+        /// Which.
+        id: NodeId,
+        /// What happened.
+        change: PeerChange,
+    },
+    /// The driver or the operator wants something.
+    Command(Command),
+    /// The deadline has come.
+    Wake,
+}
+
+/// What the links know of a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerChange {
+    /// It can be linked to: discovered, or a link to it was opened.
+    Seen,
+    /// It could not be reached.
+    Gone,
+}
+
+/// What the driver tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// These are the relay's onion keys.
+    OnionKeys {
+        /// The generation of `current`.
+        generation: u32,
+        /// Its key.
+        current: OnionPublicKey,
+        /// The key of the generation after it.
+        next: OnionPublicKey,
+    },
+    /// The relay can be reached here.
+    Addresses([Option<Address>; 2]),
+}
+
+/// What a relay's machine asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Tell another relay; may be lost.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// Answer a stream, once.
+    Answer {
+        /// Which.
+        stream: StreamId,
+        /// What.
+        message: Message,
+    },
+    /// Sign with the relay's key.
+    Sign {
+        /// To be returned.
+        id: SignId,
+        /// The statement.
+        bytes: Vec<u8>,
+    },
+    /// Do this durably.
+    Store {
+        /// To be returned.
+        op: OpId,
+        /// What.
+        request: StoreOp,
+    },
+    /// Something happened that a log, a metric or a checker may want to know.
+    Report(Event),
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The relay's record changed. To be kept durably before the effects after it are carried out, and
+    /// given to [`crate::relay::RelayConfig`] at the next start, or a restart could convict the key ([REC-2]).
+    RecordIssued(Record),
+    /// The member list changed.
+    MembersChanged(Arc<Snapshot>),
+    /// A deposit was acknowledged with this many receipts.
+    Acknowledged {
+        /// What was promised.
+        promise: Promise,
+        /// By whom.
+        holders: Vec<NodeId>,
+    },
+    /// All holders of a deposit have it.
+    Completed {
+        /// The envelope.
+        id: EnvelopeId,
+    },
+    /// Copies were left to repair because too many were unfinished.
+    CopiesAbandoned {
+        /// The envelope.
+        id: EnvelopeId,
+    },
+    /// A request was declined.
+    Refused(Refusal),
+    /// Two records of one key contradict each other ([REC-2]).
+    Convicted {
+        /// The key's node.
+        id: NodeId,
+    },
+    /// The store dropped what had expired.
+    Expired {
+        /// By the start of this hour.
+        hour: Hour,
+        /// How many envelopes.
+        envelopes: u64,
+    },
+    /// One step wanted more effects than allowed: a bug.
+    EffectsOverflowed,
+}
+
+/// What the machine wants to remember while the store works. Opaque to drivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpId(pub(crate) Ticket);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ticket {
+    /// The first holder's own copy.
+    Deposit(EnvelopeId),
+    /// The row of an unfinished deposit, to be copied again.
+    Recopy(EnvelopeId),
+    /// A copy for another holder.
+    Copy { to: NodeId, promise: Promise },
+    /// A page for a stream.
+    Page { stream: StreamId },
+    /// A card for a stream.
+    Card { stream: StreamId },
+    /// A card to keep, from its owner or from a sibling.
+    CardPut { stream: Option<StreamId>, put: Arc<CardPut> },
+    /// A deletion, from the owner or from a sibling.
+    Erase { stream: Option<StreamId>, erase: Arc<Erase> },
+    /// What has expired.
+    Expire { hour: Hour },
+}
+
+/// What the machine wants to remember while a signature is made. Opaque to drivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignId(pub(crate) SignTicket);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SignTicket {
+    /// The first holder's own receipt.
+    Deposit { id: EnvelopeId, time: Tick },
+    /// A receipt for another holder.
+    Copy { to: NodeId, promise: Promise, arrival: Tick, time: Tick },
+    /// The relay's own record, its signature still missing.
+    Record(Record),
+}
+
+/// The effects of one step, in order; bounded.
+#[derive(Debug, Default)]
+pub struct Effects {
+    list: Vec<Effect>,
+    overflowed: bool,
+}
+
+impl Effects {
+    /// Adds an effect; beyond [`limits::EFFECTS_PER_STEP`] it is dropped and reported once.
+    pub fn push(&mut self, effect: Effect) {
+        if self.list.len() < limits::EFFECTS_PER_STEP {
+            self.list.push(effect);
+        } else if !self.overflowed {
+            self.overflowed = true;
+            self.list.push(Effect::Report(Event::EffectsOverflowed));
+        }
+    }
+
+    /// Takes all effects out, in order.
+    pub fn drain(&mut self) -> impl Iterator<Item = Effect> + '_ {
+        self.overflowed = false;
+        self.list.drain(..)
+    }
+
+    /// How many effects wait.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(crate) fn send(&mut self, to: NodeId, message: Message) {
+        self.push(Effect::Send { to, message });
+    }
+
+    pub(crate) fn answer(&mut self, stream: StreamId, message: Message) {
+        self.push(Effect::Answer { stream, message });
+    }
+
+    pub(crate) fn refuse(&mut self, stream: StreamId, refusal: Refusal) {
+        self.report(Event::Refused(refusal));
+        self.answer(stream, Message::Refusal(refusal));
+    }
+
+    pub(crate) fn store(&mut self, ticket: Ticket, request: StoreOp) {
+        self.push(Effect::Store { op: OpId(ticket), request });
+    }
+
+    pub(crate) fn sign(&mut self, ticket: SignTicket, bytes: Vec<u8>) {
+        self.push(Effect::Sign { id: SignId(ticket), bytes });
+    }
+
+    pub(crate) fn report(&mut self, event: Event) {
+        self.push(Effect::Report(event));
+    }
+}

@@ -22,6 +22,7 @@ extern crate std;
 
 pub mod address;
 pub mod client;
+mod context;
 pub mod crypto;
 pub mod effects;
 pub mod envelope;

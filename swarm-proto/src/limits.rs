@@ -39,6 +39,9 @@ pub const ANSWER_LARGE_BYTES: usize = 37_888;
 /// Bytes that an answer's seal and inner header take.
 pub const ANSWER_OVERHEAD_BYTES: usize = 16 + 6;
 
+/// Bytes of a page before its first row.
+pub const PAGE_HEADER_BYTES: usize = 4 + 16 + 1 + 2;
+
 /// Ticks that an onion lives: its expiry is `tick(now) + 3`; fixed, so that it marks nobody ([ONI-7]).
 pub const ONION_LIFE_TICKS: u32 = 3;
 /// A replay window is never shorter than this, however fast a network's calendar runs ([ONI-7]).
@@ -56,6 +59,8 @@ pub const COPY_RETRY_MIN: Duration = Duration::from_millis(500);
 pub const COPY_RETRY_MAX: Duration = Duration::from_secs(60);
 /// Deposits one relay has under way at once; the next is told *too busy*.
 pub const DEPOSITS_UNDER_WAY_MAX: usize = 4_096;
+/// Bytes of envelopes in deposits under way: part of a relay's memory budget.
+pub const DEPOSITS_UNDER_WAY_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Copies one relay keeps trying to finish; the oldest are left to repair.
 pub const COPIES_UNFINISHED_MAX: usize = 16_384;
 
@@ -94,6 +99,11 @@ pub const IDS_PER_MESSAGE_MAX: usize = 1_024;
 /// Bytes of one reconcile message's ranges.
 pub const RECONCILE_BYTES_MAX: usize = 32 * 1024;
 
+/// Commands that one correspondent has under way; further ones wait in its outbox.
+pub const ERRANDS_MAX: usize = 256;
+/// Questions that one correspondent has under way: under the streams that a guard allows a client.
+pub const ASKS_IN_FLIGHT_MAX: usize = 12;
+
 /// Effects that one step may emit; more is a bug.
 pub const EFFECTS_PER_STEP: usize = 4_096;
 
@@ -106,7 +116,7 @@ const _: () = {
     assert!(ONION_HEADER_BYTES == 4_698);
     assert!(ONION_HEADER_BYTES + 6 + 65 + 128 + ENVELOPE_SMALL_BYTES <= ONION_SMALL_BYTES);
     assert!(ONION_HEADER_BYTES + 6 + 65 + 128 + ENVELOPE_LARGE_BYTES <= ONION_LARGE_BYTES);
-    assert!(ANSWER_OVERHEAD_BYTES + 23 + 2 * (8 + ENVELOPE_SMALL_BYTES) <= ANSWER_SMALL_BYTES);
-    assert!(ANSWER_OVERHEAD_BYTES + 23 + 8 + ENVELOPE_LARGE_BYTES <= ANSWER_LARGE_BYTES);
+    assert!(ANSWER_OVERHEAD_BYTES + PAGE_HEADER_BYTES + 2 * (8 + ENVELOPE_SMALL_BYTES) <= ANSWER_SMALL_BYTES);
+    assert!(ANSWER_OVERHEAD_BYTES + PAGE_HEADER_BYTES + 8 + ENVELOPE_LARGE_BYTES <= ANSWER_LARGE_BYTES);
     assert!(1 + 65 + ROW_HEADER_BYTES + ENVELOPE_LARGE_BYTES <= FRAME_BYTES_MAX);
 };

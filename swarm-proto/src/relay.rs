@@ -1,1 +1,273 @@
-//! The machine that a volunteer runs.
+//! The machine that a volunteer runs: all roles of one relay behind one `step`.
+//!
+//! Messages come in decoded and verified, effects go out ([`crate::effects`] has the driver's part of the
+//! contract). `step` never blocks, never fails and never panics. The arms of its match follow the road of
+//! a letter; each is one call into the file of a role.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use rand_chacha::ChaCha12Rng;
+use rand_core::SeedableRng;
+
+use crate::context::Context;
+use crate::crypto::Signature;
+use crate::effects::{
+    Command, Effects, Input, OpId, Origin, PeerChange, SignId, SignTicket, StreamId, Ticket,
+};
+use crate::id::{NodeId, NodeKey};
+use crate::mailbox::deposit::Deposits;
+use crate::mailbox::expiry::{self, Expiry};
+use crate::mailbox::receipt::Receipt;
+use crate::mailbox::{fetch, owner, replica};
+use crate::members::gossip::Gossip;
+use crate::members::list::Snapshot;
+use crate::members::record::{Address, Record};
+use crate::members::view::View;
+use crate::network::Network;
+use crate::place::Cell;
+use crate::store::{NotKept, StoreDone};
+use crate::time::{Epoch, Instant, Now, Tick};
+use crate::wire::Message;
+use crate::wire::refusal::Refusal;
+use crate::wire::verify::Verified;
+
+/// What a relay is told once, at its start.
+#[derive(Clone, Debug)]
+pub struct RelayConfig {
+    /// The network.
+    pub network: Arc<Network>,
+    /// The relay's identity; its secret half stays with the driver.
+    pub key: NodeKey,
+    /// Where others reach it.
+    pub addresses: [Option<Address>; 2],
+    /// The operator's family; zero for none.
+    pub family: [u8; 8],
+    /// The tick of the relay's first start, kept by the driver.
+    pub since: Tick,
+    /// The last record that was issued, kept by the driver across restarts.
+    pub last_record: Option<Record>,
+}
+
+/// One relay.
+#[derive(Debug)]
+pub struct Relay {
+    context: Context,
+    gossip: Gossip,
+    deposits: Deposits,
+    expiry: Expiry,
+}
+
+/// Why a relay wants to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The member list is to be compared, or the own record renewed.
+    Members,
+    /// A deposit or an unfinished copy is due.
+    Deposit,
+    /// An hour begins.
+    Expiry,
+}
+
+impl Relay {
+    /// A relay that knows nobody yet. `seed` is all its chance.
+    pub fn new(config: RelayConfig, seed: [u8; 32], now: Now) -> Self {
+        let context = Context {
+            me: config.key.node_id(),
+            key: config.key,
+            network_id: config.network.id(),
+            rng: ChaCha12Rng::from_seed(seed),
+            view: View::new(),
+            gone: alloc::collections::BTreeSet::new(),
+            network: Arc::clone(&config.network),
+        };
+        let gossip = Gossip::new(config, now);
+        Self { context, gossip, deposits: Deposits::default(), expiry: Expiry::default() }
+    }
+
+    /// Takes one input and adds what is to be done to `out`.
+    pub fn step(&mut self, now: Now, input: Input, out: &mut Effects) {
+        match input {
+            Input::Message { from: Origin::Stream(stream), message } => {
+                self.asked(now, stream, message, out);
+            }
+            Input::Message { from: Origin::Relay(from), message } => {
+                self.told(now, from, message, out);
+            }
+            Input::StreamClosed { stream } => self.deposits.stream_closed(stream),
+            Input::Stored { op: OpId(ticket), done } => self.stored(now, ticket, done, out),
+            Input::Signed { id: SignId(ticket), signature } => {
+                self.signed(now, ticket, signature, out);
+            }
+            Input::Peer { id, change } => self.peer(now, id, change, out),
+            Input::Command(command) => self.command(now, command, out),
+            Input::Wake => self.wake(now, out),
+        }
+    }
+
+    /// When to send [`Input::Wake`], and why.
+    pub fn deadline(&self) -> Option<(Instant, Why)> {
+        let members = self.gossip.deadline().map(|at| (at, Why::Members));
+        let deposit = self.deposits.deadline().map(|at| (at, Why::Deposit));
+        // An hour that was never looked at is due at once.
+        let expiry = Some((self.expiry.deadline().unwrap_or_default(), Why::Expiry));
+        [members, deposit, expiry].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// This relay's id.
+    pub fn id(&self) -> NodeId {
+        self.context.me
+    }
+
+    /// The members as this relay knows them.
+    pub fn members(&self) -> Arc<Snapshot> {
+        self.context.view.snapshot()
+    }
+
+    /// The relays of a cell, best rank first: R holders, then spares.
+    pub fn holders(&self, epoch: Epoch, cell: Cell) -> Arc<[NodeId]> {
+        self.context.view.holders_known(&self.context.network, epoch, cell)
+    }
+
+    /// Deposits that were acknowledged and are not at all holders yet.
+    pub fn unfinished_copies(&self) -> usize {
+        self.deposits.unfinished()
+    }
+
+    /// Requests through onions, in the order of the road.
+    fn asked(&mut self, now: Now, stream: StreamId, verified: Verified, out: &mut Effects) {
+        let context = &mut self.context;
+        let salt = verified.reply_key_hash;
+        match verified.message {
+            Message::ListAsk(ask) => self.gossip.list(context, stream, ask, out),
+            Message::Deposit(deposit) => self.deposits.deposit(context, now, stream, deposit, out),
+            Message::Fetch(asked) => fetch::fetch(context, now, stream, &asked, salt, out),
+            Message::Delete(erase) => owner::erase(context, now, Some(stream), erase, out),
+            Message::CardPut(put) => owner::card_put(context, now, Some(stream), put, out),
+            Message::CardAsk(ask) => fetch::card_ask(context, now, stream, &ask, out),
+            other @ (Message::Refusal(_)
+            | Message::Reconcile(_)
+            | Message::Want(_)
+            | Message::Records(_)
+            | Message::ListPart(_)
+            | Message::Copy(_)
+            | Message::Copied(_)
+            | Message::Erase(_)
+            | Message::CardCopy(_)
+            | Message::Deposited(_)
+            | Message::Page(_)
+            | Message::Done { .. }
+            | Message::Card(_)
+            | Message::Elsewhere(_)) => {
+                out.refuse(stream, Refusal::UnknownMessage { kind: other.kind() });
+            }
+        }
+    }
+
+    /// What other relays say.
+    fn told(&mut self, now: Now, from: NodeId, verified: Verified, out: &mut Effects) {
+        let context = &mut self.context;
+        match verified.message {
+            Message::Reconcile(step) => self.gossip.reconcile(context, now, from, &step, out),
+            Message::Want(items) => self.gossip.wanted(context, from, &items, out),
+            Message::Records(records) => self.gossip.records(context, now, records, out),
+            Message::Copy(copy) => replica::copy(context, now, from, copy, out),
+            Message::Copied(copied) => self.deposits.copied(context, now, from, &copied, out),
+            Message::Erase(erase) => owner::erase(context, now, None, erase, out),
+            Message::CardCopy(put) => owner::card_put(context, now, None, put, out),
+            Message::Refusal(_)
+            | Message::ListAsk(_)
+            | Message::ListPart(_)
+            | Message::Deposit(_)
+            | Message::Fetch(_)
+            | Message::Delete(_)
+            | Message::CardPut(_)
+            | Message::CardAsk(_)
+            | Message::Deposited(_)
+            | Message::Page(_)
+            | Message::Done { .. }
+            | Message::Card(_)
+            | Message::Elsewhere(_) => {}
+        }
+    }
+
+    fn stored(&mut self, now: Now, ticket: Ticket, done: StoreDone, out: &mut Effects) {
+        let context = &mut self.context;
+        match ticket {
+            Ticket::Deposit(id) => self.deposits.stored(context, now, id, done, out),
+            Ticket::Recopy(id) => {
+                let row = if let StoreDone::Row(row) = done { row } else { None };
+                self.deposits.read(context, id, row, out);
+            }
+            Ticket::Copy { to, promise } => replica::stored(context, now, to, promise, done, out),
+            Ticket::Page { stream } => fetch::page(now, stream, done, out),
+            Ticket::Card { stream } => fetch::card(now, stream, done, out),
+            Ticket::CardPut { stream, put } => {
+                owner::card_kept(context, now, stream, &put, &done, out);
+            }
+            Ticket::Erase { stream, erase } => {
+                owner::erased(context, now, stream, &erase, &done, out);
+            }
+            Ticket::Expire { hour } => {
+                if done == StoreDone::NotKept(NotKept::Busy) {
+                    self.expiry = Expiry::default();
+                }
+                expiry::expired(hour, &done, out);
+            }
+        }
+    }
+
+    fn signed(&mut self, now: Now, ticket: SignTicket, signature: Signature, out: &mut Effects) {
+        let holder = self.context.key;
+        match ticket {
+            SignTicket::Deposit { id, time } => {
+                let receipt = Receipt { holder, time, signature };
+                self.deposits.receipt(&self.context, now, id, receipt, out);
+            }
+            SignTicket::Copy { to, promise, arrival, time } => {
+                let receipt = Receipt { holder, time, signature };
+                replica::signed(to, promise, arrival, receipt, out);
+            }
+            SignTicket::Record(record) => {
+                self.gossip.issued(&mut self.context, now, record, signature, out);
+            }
+        }
+    }
+
+    fn peer(&mut self, now: Now, id: NodeId, change: PeerChange, out: &mut Effects) {
+        match change {
+            PeerChange::Seen => {
+                self.context.gone.remove(&id);
+                self.deposits.seen(now, id);
+                self.gossip.seen(&mut self.context, now, id, out);
+            }
+            PeerChange::Gone => self.context.lost(id),
+        }
+    }
+
+    fn command(&mut self, now: Now, command: Command, out: &mut Effects) {
+        match command {
+            Command::OnionKeys { generation, current, next } => {
+                self.gossip.onion_keys(&self.context, now, generation, current, next, out);
+            }
+            Command::Addresses(addresses) => {
+                self.gossip.addresses(&self.context, now, addresses, out);
+            }
+        }
+    }
+
+    fn wake(&mut self, now: Now, out: &mut Effects) {
+        if self.expiry.is_due(now) {
+            self.expiry.wake(&self.context, now, out);
+        }
+        self.deposits.wake(&self.context, now, out);
+        self.gossip.wake(&mut self.context, now, out);
+    }
+}
+
+/// The effects of one step as a list; for tests and small drivers.
+pub fn step_once(relay: &mut Relay, now: Now, input: Input) -> Vec<crate::effects::Effect> {
+    let mut out = Effects::default();
+    relay.step(now, input, &mut out);
+    out.drain().collect()
+}

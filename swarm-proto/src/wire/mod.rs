@@ -1,3 +1,227 @@
-//! Every message, byte by byte (`docs/spec/formats.md`).
+//! Every message, byte by byte (`docs/spec/formats.md`), and the check that lets it in.
+//!
+//! Bytes become a [`Message`] in [`Message::decode`], and a message becomes [`verify::Verified`] in
+//! [`verify::Judge::admit`]; a machine is only ever told verified ones.
 
 pub mod codec;
+pub mod copies;
+pub mod mailbox;
+pub mod members;
+pub mod refusal;
+pub mod verify;
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::id::NodeId;
+use crate::limits;
+use crate::store::{Card, Page};
+use codec::{Malformed, Reader, Writer};
+use copies::{Copied, Copy};
+use mailbox::{CardAsk, CardPut, Deposit, Deposited, Erase, Fetch};
+use members::{ListAsk, ListPart, Reconcile, RecordWithKeys};
+use refusal::Refusal;
+
+/// Everything that machines say to each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A relay declines.
+    Refusal(Refusal),
+    /// Relays compare member lists.
+    Reconcile(Reconcile),
+    /// A relay wants the records behind these items.
+    Want(Vec<[u8; 32]>),
+    /// Records with keys; at most [`limits::RECORDS_PER_MESSAGE_MAX`].
+    Records(Vec<RecordWithKeys>),
+    /// A correspondent wants the member list.
+    ListAsk(ListAsk),
+    /// A part of it.
+    ListPart(ListPart),
+    /// Keep this row too.
+    Copy(Copy),
+    /// What became of a copy.
+    Copied(Copied),
+    /// An envelope was deleted by its owner.
+    Erase(Erase),
+    /// A card was left by its owner.
+    CardCopy(CardPut),
+    /// Put an envelope into a mailbox.
+    Deposit(Deposit),
+    /// Read a page of a mailbox.
+    Fetch(Fetch),
+    /// Remove an envelope.
+    Delete(Erase),
+    /// Leave a card.
+    CardPut(CardPut),
+    /// Ask for a card.
+    CardAsk(CardAsk),
+    /// The envelope is durable at these holders.
+    Deposited(Deposited),
+    /// A page.
+    Page(Page),
+    /// It is done.
+    Done {
+        /// Whether there was something to do it to.
+        existed: bool,
+    },
+    /// A card.
+    Card(Card),
+    /// The holders of this cell, best rank first.
+    Elsewhere(Vec<NodeId>),
+}
+
+impl Message {
+    /// The type on the wire.
+    pub const fn kind(&self) -> u16 {
+        match self {
+            Self::Refusal(_) => kind::REFUSAL,
+            Self::Reconcile(_) => kind::RECONCILE,
+            Self::Want(_) => kind::WANT,
+            Self::Records(_) => kind::RECORDS,
+            Self::ListAsk(_) => kind::LIST_ASK,
+            Self::ListPart(_) => kind::LIST_PART,
+            Self::Copy(_) => kind::COPY,
+            Self::Copied(_) => kind::COPIED,
+            Self::Erase(_) => kind::ERASE,
+            Self::CardCopy(_) => kind::CARD_COPY,
+            Self::Deposit(_) => kind::DEPOSIT,
+            Self::Fetch(_) => kind::FETCH,
+            Self::Delete(_) => kind::DELETE,
+            Self::CardPut(_) => kind::CARD_PUT,
+            Self::CardAsk(_) => kind::CARD_ASK,
+            Self::Deposited(_) => kind::DEPOSITED,
+            Self::Page(_) => kind::PAGE,
+            Self::Done { .. } => kind::DONE,
+            Self::Card(_) => kind::CARD,
+            Self::Elsewhere(_) => kind::ELSEWHERE,
+        }
+    }
+
+    /// Reads the body of a message of type `kind`.
+    ///
+    /// # Errors
+    /// [`Malformed`] names the field; an unknown type is the field *message type*.
+    pub fn decode(kind: u16, body: Bytes) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(body);
+        let message = Self::decode_body(kind, &mut reader)?;
+        reader.end()?;
+        Ok(message)
+    }
+
+    fn decode_body(kind: u16, reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(match kind {
+            kind::REFUSAL => Self::Refusal(Refusal::decode(reader)?),
+            kind::RECONCILE => Self::Reconcile(Reconcile::decode(reader)?),
+            kind::WANT => {
+                let count = reader.count("items", limits::IDS_PER_MESSAGE_MAX)?;
+                Self::Want((0..count).map(|_| reader.array("item")).collect::<Result<_, _>>()?)
+            }
+            kind::RECORDS => Self::Records(members::decode_records(reader)?),
+            kind::LIST_ASK => Self::ListAsk(ListAsk::decode(reader)?),
+            kind::LIST_PART => Self::ListPart(ListPart::decode(reader)?),
+            kind::COPY => Self::Copy(Copy::decode(reader)?),
+            kind::COPIED => Self::Copied(Copied::decode(reader)?),
+            kind::ERASE => Self::Erase(Erase::decode(reader)?),
+            kind::CARD_COPY => Self::CardCopy(CardPut::decode(reader)?),
+            kind::DEPOSIT => Self::Deposit(Deposit::decode(reader)?),
+            kind::FETCH => Self::Fetch(Fetch::decode(reader)?),
+            kind::DELETE => Self::Delete(Erase::decode(reader)?),
+            kind::CARD_PUT => Self::CardPut(CardPut::decode(reader)?),
+            kind::CARD_ASK => Self::CardAsk(CardAsk::decode(reader)?),
+            kind::DEPOSITED => Self::Deposited(Deposited::decode(reader)?),
+            kind::PAGE => Self::Page(mailbox::decode_page(reader)?),
+            kind::DONE => Self::Done { existed: reader.flag("existed")? },
+            kind::CARD => Self::Card(mailbox::decode_card(reader)?),
+            kind::ELSEWHERE => Self::Elsewhere(mailbox::decode_elsewhere(reader)?),
+            _ => return Err(reader.wrong("message type")),
+        })
+    }
+
+    /// The body's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::with_capacity(256);
+        match self {
+            Self::Refusal(refusal) => refusal.encode(&mut writer),
+            Self::Reconcile(reconcile) => reconcile.encode(&mut writer),
+            Self::Want(items) => {
+                writer.count(items.len());
+                for item in items {
+                    writer.put(item);
+                }
+            }
+            Self::Records(records) => members::encode_records(records, &mut writer),
+            Self::ListAsk(ask) => ask.encode(&mut writer),
+            Self::ListPart(part) => part.encode(&mut writer),
+            Self::Copy(copy) => copy.encode(&mut writer),
+            Self::Copied(copied) => copied.encode(&mut writer),
+            Self::Erase(erase) | Self::Delete(erase) => erase.encode(&mut writer),
+            Self::CardCopy(put) | Self::CardPut(put) => put.encode(&mut writer),
+            Self::Deposit(deposit) => deposit.encode(&mut writer),
+            Self::Fetch(fetch) => fetch.encode(&mut writer),
+            Self::CardAsk(ask) => ask.encode(&mut writer),
+            Self::Deposited(deposited) => deposited.encode(&mut writer),
+            Self::Page(page) => mailbox::encode_page(page, &mut writer),
+            Self::Done { existed } => {
+                writer.u8(u8::from(*existed));
+            }
+            Self::Card(card) => mailbox::encode_card(card, &mut writer),
+            Self::Elsewhere(holders) => mailbox::encode_elsewhere(holders, &mut writer),
+        }
+        writer.finish()
+    }
+}
+
+/// The types of frames and messages.
+pub mod kind {
+    /// Opens a link.
+    pub const HELLO: u16 = 0x0101;
+    /// A relay declines.
+    pub const REFUSAL: u16 = 0x0102;
+    /// A step of comparing member lists.
+    pub const RECONCILE: u16 = 0x0201;
+    /// Wanted records.
+    pub const WANT: u16 = 0x0202;
+    /// Records with keys.
+    pub const RECORDS: u16 = 0x0203;
+    /// The member list is wanted.
+    pub const LIST_ASK: u16 = 0x0210;
+    /// A part of it.
+    pub const LIST_PART: u16 = 0x0211;
+    /// A small onion.
+    pub const ONION_SMALL: u16 = 0x0301;
+    /// A large onion.
+    pub const ONION_LARGE: u16 = 0x0302;
+    /// A small answer to an onion.
+    pub const ANSWER_SMALL: u16 = 0x0311;
+    /// A large answer to an onion.
+    pub const ANSWER_LARGE: u16 = 0x0312;
+    /// A copy of a row.
+    pub const COPY: u16 = 0x0401;
+    /// What became of a copy.
+    pub const COPIED: u16 = 0x0402;
+    /// A deletion passed on.
+    pub const ERASE: u16 = 0x0403;
+    /// A card passed on.
+    pub const CARD_COPY: u16 = 0x0404;
+    /// A deposit.
+    pub const DEPOSIT: u16 = 0x0501;
+    /// A fetch.
+    pub const FETCH: u16 = 0x0502;
+    /// A deletion.
+    pub const DELETE: u16 = 0x0503;
+    /// A card to keep.
+    pub const CARD_PUT: u16 = 0x0504;
+    /// A card is wanted.
+    pub const CARD_ASK: u16 = 0x0505;
+    /// Receipts for a deposit.
+    pub const DEPOSITED: u16 = 0x0581;
+    /// A page of a mailbox.
+    pub const PAGE: u16 = 0x0582;
+    /// It is done.
+    pub const DONE: u16 = 0x0583;
+    /// A card.
+    pub const CARD: u16 = 0x0584;
+    /// Who holds this cell.
+    pub const ELSEWHERE: u16 = 0x0587;
+}

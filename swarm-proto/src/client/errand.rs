@@ -1,0 +1,452 @@
+//! A command until it is done: which holder is asked next, what its answer means, when to try again.
+//!
+//! A retry is a new onion to another holder through a fresh middle, after a growing pause ([PTH-4]).
+//! Deposits are idempotent, so asking twice harms nobody. A refusal counts only when two holders say it
+//! ([PLC-5]).
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use rand_chacha::ChaCha12Rng;
+use rand_core::Rng;
+
+use super::path::pick;
+use super::{AskFailure, Command, CommandId, Event, Request, Trouble};
+use crate::envelope::{Envelope, SizeClass, grace};
+use crate::id::{EnvelopeId, NodeId};
+use crate::mailbox::receipt::{Promise, Receipt};
+use crate::network::Network;
+use crate::place::{Cell, cell_of};
+use crate::store::{Card, Cursor, MailboxKeys, Page};
+use crate::time::{Epoch, Instant, Now, Tick};
+use crate::wire::Message;
+use crate::wire::mailbox::{CardPut, Deposit, Deposited, Erase};
+use crate::wire::refusal::Refusal;
+
+/// One command under way.
+#[derive(Debug)]
+pub(super) struct Errand {
+    id: CommandId,
+    task: Task,
+    epoch: Epoch,
+    cell: Cell,
+    asking: BTreeSet<NodeId>,
+    tried: BTreeSet<NodeId>,
+    refused: BTreeMap<u16, (Refusal, BTreeSet<NodeId>)>,
+    rounds: u32,
+    trouble: Trouble,
+    not_before: Instant,
+    untold: bool,
+}
+
+#[derive(Debug)]
+enum Task {
+    Deposit { deposit: Arc<Deposit>, promise: Promise, receipts: BTreeMap<NodeId, Receipt> },
+    Fetch { keys: MailboxKeys, readers: BTreeMap<NodeId, Reading>, after: Cursor, rows: Rows },
+    CardAsk { keys: MailboxKeys, answers: BTreeMap<NodeId, Option<Card>> },
+    CardPut { put: Arc<CardPut>, done: bool },
+    Delete { erase: Erase, done: bool },
+}
+
+type Rows = BTreeMap<EnvelopeId, (Tick, Envelope)>;
+
+/// How far one holder was read.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    after: Cursor,
+    ended: bool,
+}
+
+/// What an errand wants next.
+pub(super) enum Next {
+    /// A question for a holder.
+    Ask { holder: NodeId, size: SizeClass, answer: SizeClass, request: Request },
+    /// The program should know.
+    Tell(Event),
+    /// It is over.
+    Over(Event),
+    /// Nothing until an answer or its time comes.
+    Wait,
+}
+
+impl Errand {
+    /// Begins a command; `None` for a cancellation.
+    pub(super) fn new(id: CommandId, command: Command, network: &Network) -> Option<Self> {
+        let cell = |keys: &MailboxKeys| cell_of(&keys.address(), network.cell_bits);
+        let (epoch, cell, task) = match command {
+            Command::Deposit(deposit) => {
+                let promise = Promise::of(&deposit.envelope, network);
+                let receipts = BTreeMap::new();
+                (promise.epoch, promise.cell, Task::Deposit { deposit, promise, receipts })
+            }
+            Command::Fetch { keys, epoch, after } => {
+                let readers = BTreeMap::new();
+                (epoch, cell(&keys), Task::Fetch { keys, readers, after, rows: Rows::new() })
+            }
+            Command::CardAsk { keys, epoch } => {
+                (epoch, cell(&keys), Task::CardAsk { keys, answers: BTreeMap::new() })
+            }
+            Command::CardPut(put) => {
+                (put.epoch, cell(&put.keys), Task::CardPut { put, done: false })
+            }
+            Command::Delete(erase) => {
+                (erase.epoch, cell(&erase.tombstone.keys), Task::Delete { erase, done: false })
+            }
+            Command::Cancel => return None,
+        };
+        Some(Self {
+            id,
+            task,
+            epoch,
+            cell,
+            asking: BTreeSet::new(),
+            tried: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            rounds: 0,
+            trouble: Trouble::NoPath,
+            not_before: Instant::default(),
+            untold: false,
+        })
+    }
+
+    /// The epoch whose holders are asked.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The cell whose holders are asked.
+    pub(super) fn cell(&self) -> Cell {
+        self.cell
+    }
+
+    /// When the next try is due, if it waits for one.
+    pub(super) fn wakes(&self) -> Option<Instant> {
+        (self.asking.is_empty() && self.not_before > Instant::default()).then_some(self.not_before)
+    }
+
+    /// What to do next; called until it says [`Next::Wait`] or [`Next::Over`].
+    pub(super) fn next(
+        &mut self,
+        now: Now,
+        network: &Network,
+        holders: &[NodeId],
+        rng: &mut ChaCha12Rng,
+    ) -> Next {
+        if let Some(event) = self.over(now, network, holders) {
+            return Next::Over(event);
+        }
+        if self.untold && self.asking.is_empty() {
+            self.untold = false;
+            return Next::Tell(self.waiting(now));
+        }
+        if now.mono < self.not_before {
+            return Next::Wait;
+        }
+        if let Some(holder) = self.next_holder(network, holders, rng) {
+            self.asking.insert(holder);
+            let (size, answer, request) = self.request(holder);
+            return Next::Ask { holder, size, answer, request };
+        }
+        if self.asking.is_empty() {
+            self.try_later(now, rng);
+            if let Some(event) = self.over(now, network, holders) {
+                return Next::Over(event);
+            }
+        }
+        Next::Wait
+    }
+
+    /// A holder answered, or did not.
+    pub(super) fn answered(
+        &mut self,
+        now: Now,
+        holder: NodeId,
+        answer: Result<Message, AskFailure>,
+        rng: &mut ChaCha12Rng,
+    ) {
+        self.asking.remove(&holder);
+        match answer {
+            Ok(Message::Refusal(refusal)) | Err(AskFailure::Hop { hop: 3, refusal }) => {
+                self.refused(holder, refusal);
+            }
+            Ok(Message::Elsewhere(_)) => self.refused(holder, Refusal::WrongHolder),
+            Ok(message) => self.take(now, holder, message, rng),
+            Err(
+                AskFailure::Guard
+                | AskFailure::Timeout
+                | AskFailure::Hop { .. }
+                | AskFailure::Senseless,
+            ) => {
+                self.tried.insert(holder);
+                self.trouble = Trouble::Unreachable;
+            }
+        }
+    }
+
+    /// The question cannot be asked yet: too many are under way.
+    pub(super) fn put_off(&mut self, holder: NodeId) {
+        self.asking.remove(&holder);
+    }
+
+    /// No path to this holder keeps the rules.
+    pub(super) fn no_path(&mut self, holder: NodeId) {
+        self.asking.remove(&holder);
+        self.tried.insert(holder);
+        self.trouble = Trouble::NoPath;
+    }
+
+    fn take(&mut self, now: Now, holder: NodeId, message: Message, rng: &mut ChaCha12Rng) {
+        match (&mut self.task, message) {
+            (Task::Deposit { receipts, .. }, Message::Deposited(Deposited { receipts: more, .. })) => {
+                receipts.extend(more.into_iter().map(|receipt| (receipt.holder.node_id(), receipt)));
+                self.tried.insert(holder);
+                self.trouble = Trouble::TooFewCopies;
+                self.pause(now, rng);
+            }
+            (Task::Fetch { readers, rows, after, .. }, Message::Page(page)) => {
+                let reading =
+                    readers.entry(holder).or_insert(Reading { after: *after, ended: false });
+                take_page(reading, rows, page);
+            }
+            (Task::CardAsk { answers, .. }, Message::Card(card)) => {
+                answers.insert(holder, Some(card));
+            }
+            (Task::CardPut { done, .. } | Task::Delete { done, .. }, Message::Done { .. }) => {
+                *done = true;
+            }
+            (_, _) => {
+                self.tried.insert(holder);
+                self.trouble = Trouble::Unreachable;
+            }
+        }
+    }
+
+    fn refused(&mut self, holder: NodeId, refusal: Refusal) {
+        if let (Task::CardAsk { answers, .. }, Refusal::NotFound) = (&mut self.task, refusal) {
+            answers.insert(holder, None);
+            return;
+        }
+        self.tried.insert(holder);
+        self.trouble = Trouble::Refused(refusal);
+        let holders = &mut self.refused.entry(refusal.code()).or_insert((refusal, BTreeSet::new())).1;
+        holders.insert(holder);
+    }
+
+    /// Whether the errand has come to its end.
+    fn over(&self, now: Now, network: &Network, holders: &[NodeId]) -> Option<Event> {
+        let id = self.id;
+        let w = usize::from(network.receipts);
+        match &self.task {
+            Task::Deposit { promise, receipts, .. } => {
+                let counted = counted(receipts, holders);
+                if counted.len() >= w {
+                    return Some(Event::Stored { id, promise: *promise, receipts: counted });
+                }
+                let epoch_ends = network.scale.epoch_start(promise.epoch.plus(1));
+                if epoch_ends.plus(grace(network.scale)) < now.unix {
+                    return Some(Event::Failed { id, why: Trouble::TooLate });
+                }
+                self.refused_for_good().map(|why| Event::Failed { id, why })
+            }
+            Task::Fetch { readers, rows, .. } => {
+                let ended = readers.values().filter(|reading| reading.ended).count();
+                let wanted = readers_wanted(network).min(holders.len());
+                let complete = ended >= wanted && wanted > 0;
+                if !complete && self.rounds < ROUNDS_MAX {
+                    return None;
+                }
+                if ended == 0 {
+                    return Some(Event::Failed { id, why: self.trouble });
+                }
+                Some(Event::Fetched { id, rows: in_order(rows), holders: ended, complete })
+            }
+            Task::CardAsk { answers, .. } => {
+                let enough = answers.len() >= readers_wanted(network).min(holders.len());
+                if !enough && self.rounds < ROUNDS_MAX {
+                    return None;
+                }
+                if answers.is_empty() {
+                    return Some(Event::Failed { id, why: self.trouble });
+                }
+                let card = answers.values().flatten().max_by(|a, b| supersedes(a, b)).cloned();
+                Some(Event::Card { id, card })
+            }
+            Task::CardPut { done, .. } | Task::Delete { done, .. } => {
+                if *done {
+                    return Some(Event::Done { id });
+                }
+                if self.rounds >= ROUNDS_MAX {
+                    return Some(Event::Failed { id, why: self.trouble });
+                }
+                self.refused_for_good().map(|why| Event::Failed { id, why })
+            }
+        }
+    }
+
+    fn refused_for_good(&self) -> Option<Trouble> {
+        let twice = |(refusal, holders): &&(Refusal, BTreeSet<NodeId>)| {
+            holders.len() >= 2 && is_lasting(*refusal)
+        };
+        self.refused.values().find(twice).map(|(refusal, _)| Trouble::Refused(*refusal))
+    }
+
+    fn next_holder(
+        &mut self,
+        network: &Network,
+        holders: &[NodeId],
+        rng: &mut ChaCha12Rng,
+    ) -> Option<NodeId> {
+        let r = usize::from(network.holders);
+        let wanted = match &self.task {
+            Task::Deposit { .. } | Task::CardPut { .. } | Task::Delete { .. } => 1,
+            Task::Fetch { .. } | Task::CardAsk { .. } => readers_wanted(network),
+        };
+        if let Task::Fetch { readers, .. } = &self.task {
+            let unended = |(holder, reading): &(&NodeId, &Reading)| {
+                !reading.ended && !self.asking.contains(*holder) && !self.tried.contains(*holder)
+            };
+            if let Some((holder, _)) = readers.iter().find(unended) {
+                return Some(*holder);
+            }
+        }
+        let finished = self.finished();
+        if self.asking.len() + finished.len() >= wanted {
+            return None;
+        }
+        let free = |holder: &&NodeId| {
+            !self.tried.contains(*holder)
+                && !self.asking.contains(*holder)
+                && !finished.contains(*holder)
+        };
+        let first: Vec<NodeId> = holders.iter().take(r).filter(free).copied().collect();
+        pick(&first, rng).or_else(|| holders.iter().skip(r).find(free)).copied()
+    }
+
+    /// Holders that need not be asked again.
+    fn finished(&self) -> BTreeSet<NodeId> {
+        match &self.task {
+            Task::Fetch { readers, .. } => {
+                readers.iter().filter(|(_, reading)| reading.ended).map(|(id, _)| *id).collect()
+            }
+            Task::CardAsk { answers, .. } => answers.keys().copied().collect(),
+            Task::Deposit { .. } | Task::CardPut { .. } | Task::Delete { .. } => BTreeSet::new(),
+        }
+    }
+
+    fn request(&self, holder: NodeId) -> (SizeClass, SizeClass, Request) {
+        match &self.task {
+            Task::Deposit { deposit, .. } => {
+                let size = deposit.envelope.header().size;
+                (size, SizeClass::Small, Request::Deposit(Arc::clone(deposit)))
+            }
+            Task::Fetch { keys, readers, after, .. } => {
+                let reading = readers.get(&holder);
+                let after = reading.map_or(*after, |reading| reading.after);
+                let request = Request::Fetch { keys: *keys, after };
+                (SizeClass::Small, SizeClass::Large, request)
+            }
+            Task::CardAsk { keys, .. } => {
+                (SizeClass::Small, SizeClass::Large, Request::CardAsk { keys: *keys })
+            }
+            Task::CardPut { put, .. } => {
+                (SizeClass::Large, SizeClass::Small, Request::CardPut(Arc::clone(put)))
+            }
+            Task::Delete { erase, .. } => {
+                (SizeClass::Small, SizeClass::Small, Request::Delete(erase.clone()))
+            }
+        }
+    }
+
+    /// All holders were tried: the next round begins after a pause.
+    fn try_later(&mut self, now: Now, rng: &mut ChaCha12Rng) {
+        self.tried.clear();
+        self.pause(now, rng);
+    }
+
+    fn pause(&mut self, now: Now, rng: &mut ChaCha12Rng) {
+        self.rounds = self.rounds.saturating_add(1);
+        let doubled = PAUSE_MIN.saturating_mul(1 << self.rounds.min(8));
+        let most = u64::try_from(doubled.min(PAUSE_MAX).as_millis()).unwrap_or(u64::MAX).max(2);
+        let pause = Duration::from_millis(most / 2 + rng.next_u64() % (most / 2));
+        self.not_before = now.mono.plus(pause);
+        self.untold = true;
+    }
+
+    fn waiting(&self, now: Now) -> Event {
+        let receipts = match &self.task {
+            Task::Deposit { receipts, .. } => receipts.len(),
+            Task::Fetch { .. }
+            | Task::CardAsk { .. }
+            | Task::CardPut { .. }
+            | Task::Delete { .. } => 0,
+        };
+        let next = self.not_before.since(now.mono);
+        Event::Waiting { id: self.id, receipts, why: self.trouble, next }
+    }
+}
+
+fn take_page(reading: &mut Reading, rows: &mut Rows, page: Page) {
+    reading.ended = !page.more || page.rows.is_empty();
+    for (arrival, envelope) in page.rows {
+        let id = envelope.id();
+        reading.after = reading.after.max(Cursor { arrival, id });
+        let kept = rows.entry(id).or_insert((arrival, envelope));
+        kept.0 = kept.0.min(arrival);
+    }
+}
+
+/// Receipts of relays that may hold this cell by the correspondent's own list ([PLC-5]).
+fn counted(receipts: &BTreeMap<NodeId, Receipt>, holders: &[NodeId]) -> Vec<Receipt> {
+    holders.iter().filter_map(|holder| receipts.get(holder)).copied().collect()
+}
+
+fn in_order(rows: &Rows) -> Vec<(Cursor, Envelope)> {
+    let mut list: Vec<(Cursor, Envelope)> = rows
+        .iter()
+        .map(|(id, (arrival, envelope))| (Cursor { arrival: *arrival, id: *id }, envelope.clone()))
+        .collect();
+    list.sort_unstable_by_key(|(cursor, _)| *cursor);
+    list
+}
+
+/// Orders cards by sequence; of two equal ones the lower hash is the greater.
+fn supersedes(one: &Card, other: &Card) -> core::cmp::Ordering {
+    let hash = |card: &Card| *blake3::hash(&card.sealed).as_bytes();
+    one.sequence.cmp(&other.sequence).then_with(|| hash(other).cmp(&hash(one)))
+}
+
+/// Holders that are read so that every envelope with W receipts is seen: R - W + 1.
+fn readers_wanted(network: &Network) -> usize {
+    usize::from(network.holders.saturating_sub(network.receipts)) + 1
+}
+
+/// Whether a refusal will be the same at the next try.
+fn is_lasting(refusal: Refusal) -> bool {
+    match refusal {
+        Refusal::NoCapability
+        | Refusal::Expired { .. }
+        | Refusal::TooLarge
+        | Refusal::MailboxFull
+        | Refusal::OpenLaneFull
+        | Refusal::NotFound
+        | Refusal::UnknownMessage { .. }
+        | Refusal::WrongNetwork
+        | Refusal::WrongVersion { .. } => true,
+        Refusal::WrongHolder
+        | Refusal::StampNeeded { .. }
+        | Refusal::DiskFull
+        | Refusal::TooBusy { .. }
+        | Refusal::Clock { .. }
+        | Refusal::Restarted { .. }
+        | Refusal::HopUnreachable => false,
+    }
+}
+
+/// First pause between two rounds; doubles with each.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+/// Longest pause between two rounds.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Rounds after which a reading gives back what it has; a deposit goes on until its epoch is over.
+const ROUNDS_MAX: u32 = 4;

@@ -1,0 +1,56 @@
+//! The correspondent's door: an answer is judged against its own question before the machine is told.
+//!
+//! Receipts must bind their holder to the promise that the correspondent computes itself ([RCP-2]); rows
+//! must be of the mailbox that was read; a card must be its owner's; records must be signed.
+
+use super::{AskFailure, Request};
+use crate::crypto::Crypto;
+use crate::mailbox::receipt::Promise;
+use crate::mailbox::statements::Statements;
+use crate::network::Network;
+use crate::wire::Message;
+use crate::wire::members::ListPart;
+
+/// Judges a holder's answer to `request`: receipts that bind nobody are dropped.
+///
+/// # Errors
+/// [`AskFailure::Senseless`] if it is no answer to it, or contains what is not so.
+pub fn judge(
+    request: &Request,
+    mut answer: Message,
+    network: &Network,
+    crypto: &dyn Crypto,
+) -> Result<Message, AskFailure> {
+    let network_id = network.id();
+    let fits = match (request, &mut answer) {
+        (_, Message::Refusal(_)) => true,
+        (Request::Deposit(_) | Request::Delete(_) | Request::CardPut(_), Message::Elsewhere(_)) => {
+            true
+        }
+        (Request::Deposit(deposit), Message::Deposited(deposited)) => {
+            let promise = Promise::of(&deposit.envelope, network);
+            deposited.receipts.retain(|receipt| receipt.binds(&promise, &network_id, crypto));
+            true
+        }
+        (Request::Fetch { keys, .. }, Message::Page(page)) => {
+            let address = keys.address();
+            page.rows.iter().all(|(_, envelope)| envelope.header().address == address)
+        }
+        (Request::CardAsk { keys }, Message::Card(card)) => {
+            Statements::new(crypto, network_id).verify_card(keys, card)
+        }
+        (Request::Delete(_) | Request::CardPut(_), Message::Done { .. }) => true,
+        (_, _) => false,
+    };
+    if fits { Ok(answer) } else { Err(AskFailure::Senseless) }
+}
+
+/// Judges a part of a member list: one false record spoils it all. `None` if it is spoiled.
+pub fn judge_list(part: ListPart, network: &Network, crypto: &dyn Crypto) -> Option<ListPart> {
+    let network_id = network.id();
+    let holds = part
+        .members
+        .iter()
+        .all(|member| member.record.clone().verify(crypto, &network_id).is_ok());
+    holds.then_some(part)
+}

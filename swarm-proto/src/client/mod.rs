@@ -1,0 +1,596 @@
+//! The machine of a correspondent: it loads the member list, chooses paths, deposits until enough holders
+//! have signed, and reads mailboxes from several holders.
+//!
+//! The same contract as the relay's: `step(now, input, &mut effects)` and `deadline()`. The driver turns an
+//! [`Effect::Ask`] into an onion (it has the secrets that sign a fetch), sends it to the path's guard and
+//! gives the judged answer back ([`judge`]). Letters, contacts and the durable outbox are the program's.
+//!
+//! Paths: `path.rs`. What a command needs until it is done: `errand.rs`.
+
+mod errand;
+mod judge;
+mod path;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use rand_chacha::ChaCha12Rng;
+use rand_core::{Rng, SeedableRng};
+
+use crate::envelope::{Envelope, SizeClass};
+use crate::id::{NodeId, NodeKey};
+use crate::limits;
+use crate::mailbox::receipt::{Promise, Receipt};
+use crate::members::view::View;
+use crate::members::{Address, Snapshot};
+use crate::network::Network;
+use crate::store::{Card, Cursor, MailboxKeys};
+use crate::time::{Epoch, Instant, Now};
+use crate::wire::Message;
+use crate::wire::mailbox::{CardPut, Deposit, Erase};
+use crate::wire::members::{ListAsk, ListPart};
+use crate::wire::refusal::Refusal;
+use errand::{Errand, Next};
+pub use judge::{judge, judge_list};
+use path::Choice;
+pub use path::{Path, Pin, Pinned};
+
+/// Names a command; chosen by the program, never used for two at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub u64);
+
+/// Names one question and its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub u64);
+
+/// What the program wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Put an envelope into a mailbox.
+    Deposit(Arc<Deposit>),
+    /// Read a mailbox of one epoch after a cursor, from several holders.
+    Fetch {
+        /// The mailbox.
+        keys: MailboxKeys,
+        /// Its epoch.
+        epoch: Epoch,
+        /// What was read before.
+        after: Cursor,
+    },
+    /// Delete an envelope.
+    Delete(Erase),
+    /// Leave a card.
+    CardPut(Arc<CardPut>),
+    /// Ask several holders for a card; the highest sequence wins.
+    CardAsk {
+        /// The mailbox.
+        keys: MailboxKeys,
+        /// Its epoch.
+        epoch: Epoch,
+    },
+    /// Stop working on the command of that id.
+    Cancel,
+}
+
+/// What the machine is told.
+#[derive(Debug)]
+pub enum Input {
+    /// The program wants something.
+    Command {
+        /// Its name.
+        id: CommandId,
+        /// What.
+        command: Command,
+    },
+    /// An onion's answer, judged; or why there is none.
+    Answered {
+        /// The question.
+        ask: AskId,
+        /// The answer.
+        answer: Result<Message, AskFailure>,
+    },
+    /// A part of a member list, judged; or nothing, if it could not be had.
+    Listed {
+        /// The question.
+        ask: AskId,
+        /// The part.
+        part: Option<ListPart>,
+    },
+    /// The deadline has come.
+    Wake,
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskFailure {
+    /// The guard could not be reached.
+    Guard,
+    /// Nothing came in time.
+    Timeout,
+    /// A relay on the way declined: 0 is the guard, 3 the holder.
+    Hop {
+        /// Which.
+        hop: usize,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The answer was no answer to the question.
+    Senseless,
+}
+
+/// What the machine asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Ask a holder through an onion.
+    Ask(Ask),
+    /// Ask a relay for its member list over a direct, anonymous link.
+    List {
+        /// To be returned.
+        ask: AskId,
+        /// The relay.
+        source: Source,
+        /// The question.
+        question: ListAsk,
+    },
+    /// Something that the program wants to know.
+    Report(Event),
+}
+
+/// One question for one holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// To be returned.
+    pub id: AskId,
+    /// For which command: says whose secrets sign it.
+    pub command: CommandId,
+    /// The way.
+    pub path: Path,
+    /// The onion's size.
+    pub size: SizeClass,
+    /// The answer's size.
+    pub answer: SizeClass,
+    /// What.
+    pub request: Request,
+}
+
+/// A request before it is signed for its holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Complete as it is.
+    Deposit(Arc<Deposit>),
+    /// To be signed with the read key.
+    Fetch {
+        /// The mailbox.
+        keys: MailboxKeys,
+        /// Rows after this one.
+        after: Cursor,
+    },
+    /// Complete as it is.
+    Delete(Erase),
+    /// Complete as it is.
+    CardPut(Arc<CardPut>),
+    /// To be signed with the write key.
+    CardAsk {
+        /// The mailbox.
+        keys: MailboxKeys,
+    },
+}
+
+/// A relay that gives the member list: from the network file or an invitation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Source {
+    /// Its key.
+    pub key: NodeKey,
+    /// Where it is.
+    pub address: Address,
+}
+
+/// What the program wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The member list is complete, or changed.
+    Members(Arc<Snapshot>),
+    /// The member list could not be had from enough sources; it is tried again.
+    NoMembers {
+        /// Sources that answered.
+        answered: usize,
+        /// Sources needed.
+        needed: usize,
+    },
+    /// These pins are to be kept durably.
+    Pinned(Pinned),
+    /// A deposit is durable at W holders.
+    Stored {
+        /// The command; it is done.
+        id: CommandId,
+        /// What they promise.
+        promise: Promise,
+        /// Their receipts, verified.
+        receipts: Vec<Receipt>,
+    },
+    /// A try failed; the command goes on.
+    Waiting {
+        /// The command.
+        id: CommandId,
+        /// Receipts so far.
+        receipts: usize,
+        /// What went wrong last.
+        why: Trouble,
+        /// How long until the next try.
+        next: Duration,
+    },
+    /// The command is over without success.
+    Failed {
+        /// The command.
+        id: CommandId,
+        /// Why.
+        why: Trouble,
+    },
+    /// A mailbox was read.
+    Fetched {
+        /// The command; it is done.
+        id: CommandId,
+        /// The union of what the holders have after the cursor, in order, each verified to be of this mailbox.
+        rows: Vec<(Cursor, Envelope)>,
+        /// Holders that were read to the end.
+        holders: usize,
+        /// Whether enough holders were read that every durable envelope is among the rows.
+        complete: bool,
+    },
+    /// A card was asked for.
+    Card {
+        /// The command; it is done.
+        id: CommandId,
+        /// The one with the highest sequence; `None` if the holders asked have none.
+        card: Option<Card>,
+    },
+    /// A deletion or a card is durable at a holder.
+    Done {
+        /// The command; it is done.
+        id: CommandId,
+    },
+}
+
+/// What stands in the way of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// There is no member list yet.
+    NoMembers,
+    /// No path keeps the rules.
+    NoPath,
+    /// No answer came.
+    Unreachable,
+    /// Two holders declined for this reason, or one did for good.
+    Refused(Refusal),
+    /// Holders have it, but fewer than W.
+    TooFewCopies,
+    /// The epoch of the envelope is over: it must be sealed again.
+    TooLate,
+}
+
+/// One correspondent.
+#[derive(Debug)]
+pub struct Client {
+    network: Arc<Network>,
+    rng: ChaCha12Rng,
+    view: View,
+    loading: BTreeMap<AskId, Loading>,
+    sources: Vec<Source>,
+    answered: BTreeSet<NodeKey>,
+    ready: bool,
+    list_due: Instant,
+    pinned: Pinned,
+    avoid: BTreeMap<NodeId, Instant>,
+    errands: BTreeMap<CommandId, Errand>,
+    asks: BTreeMap<AskId, Asked>,
+    next_ask: u64,
+}
+
+/// A question under way.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    command: CommandId,
+    path: Path,
+    ends: Instant,
+}
+
+/// A member list that is being loaded from one source.
+#[derive(Clone, Copy, Debug)]
+struct Loading {
+    source: Source,
+    ends: Instant,
+}
+
+impl Client {
+    /// A correspondent that knows `sources` and keeps the pins of earlier days. `seed` is all its chance.
+    pub fn new(
+        network: Arc<Network>,
+        sources: Vec<Source>,
+        pinned: Pinned,
+        seed: [u8; 32],
+        now: Now,
+    ) -> Self {
+        Self {
+            network,
+            rng: ChaCha12Rng::from_seed(seed),
+            view: View::new(),
+            loading: BTreeMap::new(),
+            sources,
+            answered: BTreeSet::new(),
+            ready: false,
+            list_due: now.mono,
+            pinned,
+            avoid: BTreeMap::new(),
+            errands: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            next_ask: 0,
+        }
+    }
+
+    /// Takes one input and adds what is to be done to `out`.
+    pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        match input {
+            Input::Command { id, command: Command::Cancel } => self.cancel(id),
+            Input::Command { id, command } => self.command(now, id, command, out),
+            Input::Answered { ask, answer } => self.answered(now, ask, answer, out),
+            Input::Listed { ask, part } => self.listed(now, ask, part, out),
+            Input::Wake => self.wake(now, out),
+        }
+    }
+
+    /// When to send [`Input::Wake`].
+    pub fn deadline(&self) -> Option<Instant> {
+        let asks = self.asks.values().map(|asked| asked.ends);
+        let loading = self.loading.values().map(|loading| loading.ends);
+        let errands = self.errands.values().filter_map(Errand::wakes);
+        asks.chain(loading).chain(errands).chain([self.list_due]).min()
+    }
+
+    /// The member list.
+    pub fn members(&self) -> Arc<Snapshot> {
+        self.view.snapshot()
+    }
+
+    /// Whether the member list is complete.
+    pub fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    fn command(&mut self, now: Now, id: CommandId, command: Command, out: &mut Vec<Effect>) {
+        if self.errands.len() >= limits::ERRANDS_MAX {
+            let why = Trouble::Refused(Refusal::TooBusy { retry_after_ms: 1_000 });
+            out.push(Effect::Report(Event::Failed { id, why }));
+            return;
+        }
+        let Some(errand) = Errand::new(id, command, &self.network) else { return };
+        self.errands.insert(id, errand);
+        self.advance(now, id, out);
+    }
+
+    fn cancel(&mut self, id: CommandId) {
+        self.errands.remove(&id);
+        self.asks.retain(|_, asked| asked.command != id);
+    }
+
+    fn answered(
+        &mut self,
+        now: Now,
+        ask: AskId,
+        answer: Result<Message, AskFailure>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(asked) = self.asks.remove(&ask) else { return };
+        if let Err(failure) = answer {
+            self.blame(now, &asked.path, failure);
+        }
+        let holder = asked.path.holder();
+        if let Some(errand) = self.errands.get_mut(&asked.command) {
+            errand.answered(now, holder, answer, &mut self.rng);
+            self.advance(now, asked.command, out);
+        }
+        self.advance_waiting(now, out);
+    }
+
+    /// Keeps away for a while from the relay that failed: the one that could not be reached, never the
+    /// guard for what happened behind it ([PTH-2]).
+    fn blame(&mut self, now: Now, path: &Path, failure: AskFailure) {
+        let (relay, pause) = match failure {
+            AskFailure::Guard => (Some(path.guard()), AVOID),
+            AskFailure::Hop { hop, refusal: Refusal::HopUnreachable } => {
+                (path.hops.get(hop + 1).copied(), AVOID)
+            }
+            AskFailure::Hop { hop, refusal: Refusal::Restarted { retry_after_ms } } => {
+                let pause = Duration::from_millis(retry_after_ms).min(AVOID_MAX);
+                (path.hops.get(hop).copied(), pause)
+            }
+            AskFailure::Hop { hop, refusal: _ } if hop > 0 && hop < 3 => {
+                (path.hops.get(hop).copied(), AVOID)
+            }
+            AskFailure::Timeout => (path.hops.get(2).copied(), AVOID),
+            AskFailure::Hop { .. } | AskFailure::Senseless => (None, AVOID),
+        };
+        if let Some(relay) = relay.filter(|_| self.avoid.len() < limits::MEMBERS_MAX) {
+            self.avoid.insert(relay, now.mono.plus(pause));
+        }
+    }
+
+    /// Lets an errand do what it can.
+    fn advance(&mut self, now: Now, id: CommandId, out: &mut Vec<Effect>) {
+        while let Some(errand) = self.errands.get_mut(&id) {
+            if !self.ready {
+                return;
+            }
+            let room = self.asks.len() < limits::ASKS_IN_FLIGHT_MAX;
+            let holders = self.view.holders(&self.network, errand.epoch(), errand.cell());
+            let next = errand.next(now, &self.network, &holders, &mut self.rng);
+            match next {
+                Next::Ask { holder, .. } if !room => {
+                    errand.put_off(holder);
+                    return;
+                }
+                Next::Ask { holder, size, answer, request } => {
+                    let ask = self.ask(now, id, holder, size, answer, request);
+                    match ask {
+                        Some(ask) => out.push(Effect::Ask(ask)),
+                        None => self.no_path(id, holder),
+                    }
+                }
+                Next::Wait => return,
+                Next::Tell(event) => out.push(Effect::Report(event)),
+                Next::Over(event) => {
+                    self.cancel(id);
+                    out.push(Effect::Report(event));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn advance_waiting(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let ids: Vec<CommandId> = self.errands.keys().copied().collect();
+        for id in ids {
+            if self.asks.len() >= limits::ASKS_IN_FLIGHT_MAX {
+                return;
+            }
+            self.advance(now, id, out);
+        }
+    }
+
+    fn ask(
+        &mut self,
+        now: Now,
+        command: CommandId,
+        holder: NodeId,
+        size: SizeClass,
+        answer: SizeClass,
+        request: Request,
+    ) -> Option<Ask> {
+        let avoid: BTreeSet<NodeId> = self.avoid.keys().copied().collect();
+        let snapshot = self.view.snapshot();
+        let choice = Choice {
+            network: &self.network,
+            snapshot: &snapshot,
+            pinned: &self.pinned,
+            avoid: &avoid,
+        };
+        let path = choice.path(holder, &mut self.rng)?;
+        let id = AskId(self.next_ask);
+        self.next_ask = self.next_ask.wrapping_add(1);
+        self.asks.insert(id, Asked { command, path, ends: now.mono.plus(ASK_LIFE) });
+        Some(Ask { id, command, path, size, answer, request })
+    }
+
+    /// The holder cannot be asked by the rules of paths: another one is tried.
+    fn no_path(&mut self, id: CommandId, holder: NodeId) {
+        if let Some(errand) = self.errands.get_mut(&id) {
+            errand.no_path(holder);
+        }
+    }
+
+    fn wake(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.avoid.retain(|_, until| *until > now.mono);
+        let late: Vec<AskId> =
+            self.asks.iter().filter(|(_, a)| a.ends <= now.mono).map(|(id, _)| *id).collect();
+        for ask in late {
+            self.answered(now, ask, Err(AskFailure::Timeout), out);
+        }
+        let late: Vec<AskId> =
+            self.loading.iter().filter(|(_, l)| l.ends <= now.mono).map(|(id, _)| *id).collect();
+        for ask in late {
+            self.listed(now, ask, None, out);
+        }
+        if self.list_due <= now.mono {
+            self.load_list(now, out);
+        }
+        self.advance_waiting(now, out);
+    }
+
+    /// Asks some of the sources for the member list, each for the whole of it.
+    fn load_list(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let again = if self.ready {
+            self.network.scale.minutes(LIST_MINUTES).max(LIST_RETRY)
+        } else {
+            LIST_RETRY
+        };
+        self.list_due = now.mono.plus(again);
+        if !self.loading.is_empty() {
+            return;
+        }
+        self.answered.clear();
+        let mut sources = self.sources.clone();
+        while sources.len() > SOURCES_ASKED {
+            let at = usize::try_from(self.rng.next_u64() % sources.len() as u64).unwrap_or(0);
+            sources.swap_remove(at);
+        }
+        for source in sources {
+            self.load_part(now, source, ListAsk { held: [0; 32], from: 0 }, out);
+        }
+    }
+
+    fn load_part(&mut self, now: Now, source: Source, question: ListAsk, out: &mut Vec<Effect>) {
+        let ask = AskId(self.next_ask);
+        self.next_ask = self.next_ask.wrapping_add(1);
+        self.loading.insert(ask, Loading { source, ends: now.mono.plus(ASK_LIFE) });
+        out.push(Effect::List { ask, source, question });
+    }
+
+    fn listed(&mut self, now: Now, ask: AskId, part: Option<ListPart>, out: &mut Vec<Effect>) {
+        let Some(loading) = self.loading.remove(&ask) else { return };
+        if let Some(part) = part {
+            let loaded = u32::try_from(part.members.len()).unwrap_or(u32::MAX);
+            let next = part.from.saturating_add(loaded);
+            self.view.take_list(&self.network, now, part.members);
+            if next < part.total && loaded > 0 {
+                let question = ListAsk { held: part.hash, from: next };
+                self.load_part(now, loading.source, question, out);
+                return;
+            }
+            self.answered.insert(loading.source.key);
+        }
+        if self.loading.is_empty() {
+            self.list_loaded(now, out);
+        }
+    }
+
+    /// All sources that were asked have answered or failed ([LST-4]).
+    fn list_loaded(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let needed = self.sources.len().min(SOURCES_NEEDED);
+        let answered = self.answered.len();
+        if answered < needed || answered == 0 {
+            if !self.ready {
+                out.push(Effect::Report(Event::NoMembers { answered, needed }));
+            }
+            return;
+        }
+        self.ready = true;
+        if self.view.refresh(&self.network, now) {
+            out.push(Effect::Report(Event::Members(self.view.snapshot())));
+        }
+        let snapshot = self.view.snapshot();
+        let guards = self.view.guards(&self.network, now);
+        let pinned = &mut self.pinned;
+        if pinned.renew(&snapshot, &guards, &self.network, now.unix, &mut self.rng) {
+            out.push(Effect::Report(Event::Pinned(self.pinned.clone())));
+        }
+        self.advance_waiting(now, out);
+    }
+}
+
+/// How long one question may take: four hops, the holder's wait for receipts, and slow links.
+const ASK_LIFE: Duration = Duration::from_secs(20);
+/// How long a relay that failed is kept out of paths.
+const AVOID: Duration = Duration::from_secs(30);
+/// The longest that a relay may ask to be left alone.
+const AVOID_MAX: Duration = Duration::from_secs(600);
+/// Minutes between two looks at the member list.
+const LIST_MINUTES: u64 = 60;
+/// Shortest pause between two looks at the member list.
+const LIST_RETRY: Duration = Duration::from_secs(3);
+/// Sources asked in one look.
+const SOURCES_ASKED: usize = 5;
+/// Sources that must agree to be complete, if so many are known.
+const SOURCES_NEEDED: usize = 3;

@@ -1,0 +1,103 @@
+//! A sibling: keeps a copy that another holder sent, and signs a receipt once it is durable.
+//!
+//! Source: [CPY-1] to [CPY-3].
+
+use crate::context::Context;
+use crate::effects::{Effects, Event, SignTicket, Ticket};
+use crate::envelope::grace;
+use crate::id::NodeId;
+use crate::limits;
+use crate::mailbox::receipt::{Promise, Receipt};
+use crate::mailbox::{refusal_of, window};
+use crate::store::{NotKept, Quota, StoreDone, StoreOp};
+use crate::time::{Now, Tick};
+use crate::wire::Message;
+use crate::wire::copies::{Copied, Copy, CopyAge};
+use crate::wire::refusal::Refusal;
+
+/// Takes a copy in, or declines it.
+pub(crate) fn copy(context: &mut Context, now: Now, from: NodeId, copy: Copy, out: &mut Effects) {
+    let promise = Promise::of(&copy.row.envelope, &context.network);
+    if let Err(refusal) = admit(context, now, &copy, &promise) {
+        out.report(Event::Refused(refusal));
+        decline(from, promise, refusal, out);
+        return;
+    }
+    let quota = Quota::of_replica(&copy.keys);
+    out.store(
+        Ticket::Copy { to: from, promise },
+        StoreOp::Put { keys: copy.keys, row: copy.row, expires: promise.expires, quota },
+    );
+}
+
+/// The copy is durable, or is not to be: only then is anything signed ([RCP-1]).
+pub(crate) fn stored(
+    context: &Context,
+    now: Now,
+    to: NodeId,
+    promise: Promise,
+    done: StoreDone,
+    out: &mut Effects,
+) {
+    match done {
+        StoreDone::Kept { arrival, .. } => {
+            let time = context.network.scale.tick_of(now.unix);
+            let bytes = promise.statement(&context.network_id, time);
+            out.sign(SignTicket::Copy { to, promise, arrival, time }, bytes);
+        }
+        StoreDone::NotKept(why) => decline(to, promise, refusal_of(why, now), out),
+        StoreDone::Failed
+        | StoreDone::Page(_)
+        | StoreDone::Deleted { .. }
+        | StoreDone::Have(_)
+        | StoreDone::Row(_)
+        | StoreDone::CardKept
+        | StoreDone::Card(_)
+        | StoreDone::Expired { .. }
+        | StoreDone::Usage(_) => decline(to, promise, refusal_of(NotKept::Busy, now), out),
+    }
+}
+
+/// The receipt is signed: it goes to the holder that sent the copy.
+pub(crate) fn signed(
+    to: NodeId,
+    promise: Promise,
+    arrival: Tick,
+    receipt: Receipt,
+    out: &mut Effects,
+) {
+    out.send(to, Message::Copied(Copied { arrival, promise, outcome: Ok(receipt) }));
+}
+
+fn admit(context: &mut Context, now: Now, copy: &Copy, promise: &Promise) -> Result<(), Refusal> {
+    let scale = context.network.scale;
+    let grace = grace(scale);
+    let arrival = scale.tick_start(copy.row.arrival);
+    match copy.age {
+        CopyAge::First => {
+            window(&context.network, now, copy.row.envelope.header(), promise)?;
+            if arrival.distance(now.unix) > grace {
+                return Err(Refusal::Clock { time: now.unix });
+            }
+        }
+        CopyAge::Later => {
+            if arrival > now.unix.plus(grace) {
+                return Err(Refusal::Clock { time: now.unix });
+            }
+            if scale.hour_start(promise.expires) <= now.unix {
+                return Err(Refusal::Expired { time: now.unix });
+            }
+        }
+    }
+    let holders = context.holders(promise.epoch, promise.cell);
+    if context.is_within(&holders, limits::COPY_RANK_SLACK) {
+        Ok(())
+    } else {
+        Err(Refusal::WrongHolder)
+    }
+}
+
+fn decline(to: NodeId, promise: Promise, refusal: Refusal, out: &mut Effects) {
+    let copied = Copied { arrival: Tick(0), promise, outcome: Err(refusal) };
+    out.send(to, Message::Copied(copied));
+}

@@ -1,0 +1,146 @@
+//! How member records travel: reconciled between relays, listed for correspondents.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::crypto::{ONION_PUBLIC_KEY_BYTES, OnionPublicKey};
+use crate::limits;
+use crate::members::record::{RECORD_BYTES, Record};
+use crate::wire::codec::{Malformed, Reader, Writer};
+
+/// One step of comparing two member lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reconcile {
+    /// The opener's number of the exchange.
+    pub exchange: u32,
+    /// Odd steps are the opener's; the first is 1.
+    pub step: u8,
+    /// Ranges, at most [`limits::RECONCILE_BYTES_MAX`].
+    pub ranges: Bytes,
+}
+
+impl Reconcile {
+    pub(super) fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let exchange = reader.u32("exchange")?;
+        let step = reader.u8("step")?;
+        if reader.left() > limits::RECONCILE_BYTES_MAX {
+            return Err(reader.wrong("ranges"));
+        }
+        Ok(Self { exchange, step, ranges: reader.rest() })
+    }
+
+    pub(super) fn encode(&self, writer: &mut Writer) {
+        writer.u32(self.exchange).u8(self.step).put(&self.ranges);
+    }
+}
+
+/// A record with the onion keys that its sender has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordWithKeys {
+    /// The record.
+    pub record: Record,
+    /// The key of the record's generation.
+    pub current: Option<OnionPublicKey>,
+    /// The key of the generation after it.
+    pub next: Option<OnionPublicKey>,
+}
+
+impl RecordWithKeys {
+    fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let record = Record::decode(reader.take("record", RECORD_BYTES)?)?;
+        let present = reader.u8("keys present")?;
+        if present & !3 != 0 {
+            return Err(reader.wrong("keys present"));
+        }
+        let mut key = |bit: u8| {
+            (present & bit != 0).then(|| {
+                let bytes = reader.array::<ONION_PUBLIC_KEY_BYTES>("onion key")?;
+                Ok(OnionPublicKey(Box::new(bytes)))
+            })
+        };
+        let current = key(1).transpose()?;
+        let next = key(2).transpose()?;
+        Ok(Self { record, current, next })
+    }
+
+    fn encode(&self, writer: &mut Writer) {
+        writer.put(&self.record.encode());
+        let present = u8::from(self.current.is_some()) | (u8::from(self.next.is_some()) << 1);
+        writer.u8(present);
+        for key in [&self.current, &self.next].into_iter().flatten() {
+            writer.put(&key.0[..]);
+        }
+    }
+}
+
+pub(super) fn decode_records(reader: &mut Reader) -> Result<Vec<RecordWithKeys>, Malformed> {
+    let count = reader.count("records", RECORDS_IN_LIST_PART_MAX)?;
+    (0..count).map(|_| RecordWithKeys::decode(reader)).collect()
+}
+
+pub(super) fn encode_records(records: &[RecordWithKeys], writer: &mut Writer) {
+    writer.count(records.len());
+    for record in records {
+        record.encode(writer);
+    }
+}
+
+/// A correspondent asks for the member list, a part at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListAsk {
+    /// The list that it has or is loading; all zero for none.
+    pub held: [u8; 32],
+    /// The first member wanted, counted from 0.
+    pub from: u32,
+}
+
+impl ListAsk {
+    pub(super) fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(Self { held: reader.array("list hash")?, from: reader.u32("from index")? })
+    }
+
+    pub(super) fn encode(&self, writer: &mut Writer) {
+        writer.put(&self.held).u32(self.from);
+    }
+}
+
+/// A part of a relay's member list; empty if the asker has that list already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListPart {
+    /// The list's hash.
+    pub hash: [u8; 32],
+    /// Members in the list.
+    pub total: u32,
+    /// The index of the first one here.
+    pub from: u32,
+    /// The members.
+    pub members: Vec<RecordWithKeys>,
+}
+
+impl ListPart {
+    pub(super) fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(Self {
+            hash: reader.array("list hash")?,
+            total: reader.u32("total")?,
+            from: reader.u32("from index")?,
+            members: decode_records(reader)?,
+        })
+    }
+
+    pub(super) fn encode(&self, writer: &mut Writer) {
+        writer.put(&self.hash).u32(self.total).u32(self.from);
+        encode_records(&self.members, writer);
+    }
+}
+
+/// Members in one part of a list: with both keys they fit a large answer.
+pub const RECORDS_IN_LIST_PART_MAX: usize = 13;
+
+const _: () = {
+    let member = RECORD_BYTES + 1 + 2 * ONION_PUBLIC_KEY_BYTES;
+    assert!(limits::ANSWER_OVERHEAD_BYTES + 42 + RECORDS_IN_LIST_PART_MAX * member
+        <= limits::ANSWER_LARGE_BYTES);
+    assert!(limits::RECORDS_PER_MESSAGE_MAX <= RECORDS_IN_LIST_PART_MAX);
+};
