@@ -88,6 +88,8 @@ pub const RECORD_RENEW_HOURS: u64 = 6;
 pub const ONION_GENERATION_DAYS: u64 = 7;
 /// Members in a list; beyond this districts are needed.
 pub const MEMBERS_MAX: usize = 20_000;
+/// Ticks that a record may take to reach every list: one hour, six rounds of reconciliation ([LST-2]).
+pub const NEWS_TICKS: u32 = 6;
 /// Minutes between two reconciliations of the member list.
 pub const MEMBERS_RECONCILE_MINUTES: u64 = 10;
 /// Members asked in one round of reconciliation.

@@ -1,1 +1,19 @@
 //! Who is in the swarm: records, the list, and who may hold.
+//!
+//! A relay describes itself in a signed [`Record`]; whoever checked it holds a [`VerifiedRecord`]. A
+//! [`MemberList`] keeps the newest of each relay and gives out immutable [`Snapshot`]s; [`Eligible`] is
+//! the part of a snapshot that may hold mail in one epoch. Carrying records about is the relay's work.
+
+mod address;
+mod eligible;
+mod list;
+mod record;
+mod snapshot;
+
+pub use address::{ADDRESS_BYTES, Address, Subnet};
+pub use eligible::{Eligible, guards};
+pub use list::{Conflict, Inserted, MemberList};
+pub use record::{
+    BadRecord, OnionKeys, RECORD_BYTES, Record, VerifiedRecord, onion_key_hash, record_item,
+};
+pub use snapshot::{Member, Snapshot};
