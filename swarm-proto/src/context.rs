@@ -3,6 +3,7 @@
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 
 use rand_chacha::ChaCha12Rng;
 
@@ -10,7 +11,7 @@ use crate::id::{NetworkId, NodeId, NodeKey};
 use crate::limits;
 use crate::members::view::View;
 use crate::network::Network;
-use crate::place::Cell;
+use crate::place::{Cell, Placement};
 use crate::time::Epoch;
 
 /// Shared by reference between the roles of one relay.
@@ -25,7 +26,7 @@ pub(crate) struct Context {
     /// The network's id.
     pub(crate) network_id: NetworkId,
     /// All chance of this relay.
-    pub(crate) rng: ChaCha12Rng,
+    pub(crate) rng: RefCell<ChaCha12Rng>,
     /// The members as this relay knows them.
     pub(crate) view: View,
     /// Relays that the links could not reach.
@@ -33,26 +34,15 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The relays of a cell, best rank first: R holders and those after them whose receipts count.
-    pub(crate) fn holders(&mut self, epoch: Epoch, cell: Cell) -> Arc<[NodeId]> {
-        self.view.holders(&self.network, epoch, cell)
+    /// The relays around a cell.
+    pub(crate) fn placement(&self, epoch: Epoch, cell: Cell) -> Arc<Placement> {
+        self.view.placement(&self.network, epoch, cell)
     }
 
-    /// The holders of a cell and the first `spares` after them, without this relay.
-    pub(crate) fn siblings(&self, epoch: Epoch, cell: Cell, spares: usize) -> Vec<NodeId> {
-        let holders = self.view.holders_known(&self.network, epoch, cell);
-        let wanted = self.r().saturating_add(spares);
-        holders.iter().take(wanted).filter(|holder| **holder != self.me).copied().collect()
-    }
-
-    /// Whether this relay is among the first R + `slack` of `holders`.
-    pub(crate) fn is_within(&self, holders: &[NodeId], slack: usize) -> bool {
-        holders.iter().take(self.r().saturating_add(slack)).any(|holder| *holder == self.me)
-    }
-
-    /// R.
-    pub(crate) fn r(&self) -> usize {
-        usize::from(self.network.holders)
+    /// The other holders of a cell.
+    pub(crate) fn siblings(&self, epoch: Epoch, cell: Cell) -> Vec<NodeId> {
+        let placement = self.placement(epoch, cell);
+        placement.holders().iter().filter(|holder| **holder != self.me).copied().collect()
     }
 
     /// W.

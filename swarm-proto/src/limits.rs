@@ -94,6 +94,12 @@ pub const NEWS_TICKS: u32 = 6;
 pub const MEMBERS_RECONCILE_MINUTES: u64 = 10;
 /// Members asked in one round of reconciliation.
 pub const MEMBERS_RECONCILE_PARTNERS: usize = 3;
+/// Comparisons that one relay has open at once.
+pub const EXCHANGES_MAX: usize = 64;
+/// Placements that one machine remembers: the cells of a relay's holdings over a few epochs.
+pub const PLACEMENTS_REMEMBERED: usize = 2_048;
+/// Epochs whose eligible lists are remembered: as long as mail lives, and today.
+pub const EPOCHS_REMEMBERED: u32 = 31;
 /// Records in one message.
 pub const RECORDS_PER_MESSAGE_MAX: usize = 12;
 /// Ids in one message.

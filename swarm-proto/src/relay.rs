@@ -6,6 +6,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
@@ -21,11 +22,10 @@ use crate::mailbox::expiry::{self, Expiry};
 use crate::mailbox::receipt::Receipt;
 use crate::mailbox::{fetch, owner, replica};
 use crate::members::gossip::Gossip;
-use crate::members::list::Snapshot;
-use crate::members::record::{Address, Record};
+use crate::members::{Address, Record, Snapshot};
 use crate::members::view::View;
 use crate::network::Network;
-use crate::place::Cell;
+use crate::place::{Cell, Placement};
 use crate::store::{NotKept, StoreDone};
 use crate::time::{Epoch, Instant, Now, Tick};
 use crate::wire::Message;
@@ -76,8 +76,8 @@ impl Relay {
             me: config.key.node_id(),
             key: config.key,
             network_id: config.network.id(),
-            rng: ChaCha12Rng::from_seed(seed),
-            view: View::new(),
+            rng: RefCell::new(ChaCha12Rng::from_seed(seed)),
+            view: View::new(config.network.scale),
             gone: alloc::collections::BTreeSet::new(),
             network: Arc::clone(&config.network),
         };
@@ -124,9 +124,9 @@ impl Relay {
         self.context.view.snapshot()
     }
 
-    /// The relays of a cell, best rank first: R holders, then spares.
-    pub fn holders(&self, epoch: Epoch, cell: Cell) -> Arc<[NodeId]> {
-        self.context.view.holders_known(&self.context.network, epoch, cell)
+    /// The relays around a cell, as this relay computes them.
+    pub fn placement(&self, epoch: Epoch, cell: Cell) -> Arc<Placement> {
+        self.context.placement(epoch, cell)
     }
 
     /// Deposits that were acknowledged and are not at all holders yet.
@@ -239,7 +239,7 @@ impl Relay {
             PeerChange::Seen => {
                 self.context.gone.remove(&id);
                 self.deposits.seen(now, id);
-                self.gossip.seen(&mut self.context, now, id, out);
+                self.gossip.seen(&self.context, now, id, out);
             }
             PeerChange::Gone => self.context.lost(id),
         }

@@ -45,12 +45,16 @@ pub fn judge(
     if fits { Ok(answer) } else { Err(AskFailure::Senseless) }
 }
 
+/// A part of a member list whose records are all signed by their relays. Only [`judge_list`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JudgedPart(pub(super) ListPart);
+
 /// Judges a part of a member list: one false record spoils it all. `None` if it is spoiled.
-pub fn judge_list(part: ListPart, network: &Network, crypto: &dyn Crypto) -> Option<ListPart> {
+pub fn judge_list(part: ListPart, network: &Network, crypto: &dyn Crypto) -> Option<JudgedPart> {
     let network_id = network.id();
     let holds = part
         .members
         .iter()
         .all(|member| member.record.clone().verify(crypto, &network_id).is_ok());
-    holds.then_some(part)
+    holds.then_some(JudgedPart(part))
 }

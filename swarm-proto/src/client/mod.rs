@@ -26,16 +26,16 @@ use crate::id::{NodeId, NodeKey};
 use crate::limits;
 use crate::mailbox::receipt::{Promise, Receipt};
 use crate::members::view::View;
-use crate::members::{Address, Snapshot};
+use crate::members::{Address, Snapshot, VerifiedRecord};
 use crate::network::Network;
 use crate::store::{Card, Cursor, MailboxKeys};
 use crate::time::{Epoch, Instant, Now};
 use crate::wire::Message;
 use crate::wire::mailbox::{CardPut, Deposit, Erase};
-use crate::wire::members::{ListAsk, ListPart};
+use crate::wire::members::ListAsk;
 use crate::wire::refusal::Refusal;
 use errand::{Errand, Next};
-pub use judge::{judge, judge_list};
+pub use judge::{JudgedPart, judge, judge_list};
 use path::Choice;
 pub use path::{Path, Pin, Pinned};
 
@@ -98,7 +98,7 @@ pub enum Input {
         /// The question.
         ask: AskId,
         /// The part.
-        part: Option<ListPart>,
+        part: Option<JudgedPart>,
     },
     /// The deadline has come.
     Wake,
@@ -315,9 +315,8 @@ impl Client {
         now: Now,
     ) -> Self {
         Self {
-            network,
             rng: ChaCha12Rng::from_seed(seed),
-            view: View::new(),
+            view: View::new(network.scale),
             loading: BTreeMap::new(),
             sources,
             answered: BTreeSet::new(),
@@ -328,6 +327,7 @@ impl Client {
             errands: BTreeMap::new(),
             asks: BTreeMap::new(),
             next_ask: 0,
+            network,
         }
     }
 
@@ -425,8 +425,9 @@ impl Client {
                 return;
             }
             let room = self.asks.len() < limits::ASKS_IN_FLIGHT_MAX;
-            let holders = self.view.holders(&self.network, errand.epoch(), errand.cell());
-            let next = errand.next(now, &self.network, &holders, &mut self.rng);
+            let placement = self.view.placement(&self.network, errand.epoch(), errand.cell());
+            let holders = placement.ranked();
+            let next = errand.next(now, &self.network, holders, &mut self.rng);
             match next {
                 Next::Ask { holder, .. } if !room => {
                     errand.put_off(holder);
@@ -538,12 +539,14 @@ impl Client {
         out.push(Effect::List { ask, source, question });
     }
 
-    fn listed(&mut self, now: Now, ask: AskId, part: Option<ListPart>, out: &mut Vec<Effect>) {
+    fn listed(&mut self, now: Now, ask: AskId, part: Option<JudgedPart>, out: &mut Vec<Effect>) {
         let Some(loading) = self.loading.remove(&ask) else { return };
-        if let Some(part) = part {
+        if let Some(JudgedPart(part)) = part {
             let loaded = u32::try_from(part.members.len()).unwrap_or(u32::MAX);
             let next = part.from.saturating_add(loaded);
-            self.view.take_list(&self.network, now, part.members);
+            for member in part.members {
+                self.view.insert(VerifiedRecord::admitted(member.record), &member.keys, now);
+            }
             if next < part.total && loaded > 0 {
                 let question = ListAsk { held: part.hash, from: next };
                 self.load_part(now, loading.source, question, out);

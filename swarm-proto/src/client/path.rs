@@ -95,7 +95,7 @@ impl Choice<'_> {
         let guard = self.pick_pinned(&self.pinned.guards, false, &[holder], rng)?;
         let second = self.pick_pinned(&self.pinned.second, true, &[holder, guard], rng);
         let any = |chosen: &[&Member], rng: &mut ChaCha12Rng| {
-            let candidates = self.snapshot.members().filter(|member| {
+            let candidates = self.snapshot.iter().filter(|member| {
                 !self.avoid.contains(&member.id())
                     && !member.record().leaving
                     && fits(chosen, member)

@@ -62,7 +62,7 @@ impl Deposits {
     /// Steps 1 and 2 of the road.
     pub(crate) fn deposit(
         &mut self,
-        context: &mut Context,
+        context: &Context,
         now: Now,
         stream: StreamId,
         deposit: Deposit,
@@ -81,10 +81,9 @@ impl Deposits {
             out.refuse(stream, refusal);
             return;
         }
-        let holders = context.holders(promise.epoch, promise.cell);
-        if !context.is_within(&holders, limits::COPY_RANK_SLACK) {
-            let holders = holders.iter().take(context.r()).copied().collect();
-            out.answer(stream, Message::Elsewhere(holders));
+        let placement = context.placement(promise.epoch, promise.cell);
+        if !placement.takes_copy(&context.me) {
+            out.answer(stream, Message::Elsewhere(placement.holders().to_vec()));
             return;
         }
         let bytes = deposit.envelope.bytes().len();
@@ -99,7 +98,7 @@ impl Deposits {
 
     fn begin(
         &mut self,
-        context: &mut Context,
+        context: &Context,
         now: Now,
         stream: StreamId,
         deposit: Deposit,
@@ -116,7 +115,7 @@ impl Deposits {
             Ticket::Deposit(promise.id),
             StoreOp::Put { keys, row: row.clone(), expires: promise.expires, quota: Quota::of(&keys) },
         );
-        for sibling in context.siblings(promise.epoch, promise.cell, 0) {
+        for sibling in context.siblings(promise.epoch, promise.cell) {
             out.send(sibling, copy_of(CopyAge::First, keys, &row));
         }
         let wakes = now.mono.plus(SPARES_AFTER);
@@ -281,10 +280,11 @@ impl Deposits {
         if !under_way.spares_asked {
             under_way.spares_asked = true;
             let promise = under_way.promise;
-            let spares = usize::from(context.network.spares);
-            for sibling in context.siblings(promise.epoch, promise.cell, spares) {
-                if !under_way.receipts.contains_key(&sibling) && !context.is_gone(&sibling) {
-                    out.send(sibling, copy_of(CopyAge::First, under_way.keys, &under_way.row));
+            let placement = context.placement(promise.epoch, promise.cell);
+            for relay in placement.holders().iter().chain(placement.spares()) {
+                let asked = *relay == context.me || under_way.receipts.contains_key(relay);
+                if !asked && !context.is_gone(relay) {
+                    out.send(*relay, copy_of(CopyAge::First, under_way.keys, &under_way.row));
                 }
             }
         }
@@ -338,7 +338,7 @@ impl Deposits {
     ) {
         let promise = under_way.promise;
         let missing: Vec<NodeId> = context
-            .siblings(promise.epoch, promise.cell, 0)
+            .siblings(promise.epoch, promise.cell)
             .into_iter()
             .filter(|holder| {
                 !under_way.receipts.contains_key(holder) && !under_way.declined.contains(holder)

@@ -8,7 +8,6 @@ use alloc::sync::Arc;
 use crate::context::Context;
 use crate::effects::{Effects, StreamId, Ticket};
 use crate::envelope::ExpiryClass;
-use crate::limits;
 use crate::place::cell_of;
 use crate::store::{MailboxKeys, StoreDone, StoreOp};
 use crate::time::{Epoch, Hour, Now};
@@ -20,7 +19,7 @@ use super::refusal_of;
 
 /// Deletes an envelope: for the owner on a stream, or because a sibling passed the word on.
 pub(crate) fn erase(
-    context: &mut Context,
+    context: &Context,
     now: Now,
     stream: Option<StreamId>,
     erase: Erase,
@@ -45,7 +44,7 @@ pub(crate) fn erase(
 
 /// The tombstone is durable here: the owner is told and the siblings hear of it.
 pub(crate) fn erased(
-    context: &mut Context,
+    context: &Context,
     now: Now,
     stream: Option<StreamId>,
     erase: &Erase,
@@ -63,7 +62,7 @@ pub(crate) fn erased(
 
 /// Keeps a card: for the owner on a stream, or because a sibling passed it on.
 pub(crate) fn card_put(
-    context: &mut Context,
+    context: &Context,
     now: Now,
     stream: Option<StreamId>,
     put: CardPut,
@@ -81,7 +80,7 @@ pub(crate) fn card_put(
 
 /// The card is durable here: the owner is told and the siblings hear of it.
 pub(crate) fn card_kept(
-    context: &mut Context,
+    context: &Context,
     now: Now,
     stream: Option<StreamId>,
     put: &CardPut,
@@ -99,7 +98,7 @@ pub(crate) fn card_kept(
 
 /// Holders only, and nothing that would stay for ever.
 fn admit(
-    context: &mut Context,
+    context: &Context,
     now: Now,
     keys: &MailboxKeys,
     epoch: Epoch,
@@ -115,8 +114,7 @@ fn admit(
         return Err(Refusal::TooLarge);
     }
     let cell = cell_of(&keys.address(), context.network.cell_bits);
-    let holders = context.holders(epoch, cell);
-    if context.is_within(&holders, limits::COPY_RANK_SLACK) {
+    if context.placement(epoch, cell).takes_copy(&context.me) {
         Ok(())
     } else {
         Err(Refusal::WrongHolder)
@@ -124,14 +122,14 @@ fn admit(
 }
 
 fn pass_on(
-    context: &mut Context,
+    context: &Context,
     keys: &MailboxKeys,
     epoch: Epoch,
     message: &Message,
     out: &mut Effects,
 ) {
     let cell = cell_of(&keys.address(), context.network.cell_bits);
-    for sibling in context.siblings(epoch, cell, 0) {
+    for sibling in context.siblings(epoch, cell) {
         out.send(sibling, message.clone());
     }
 }

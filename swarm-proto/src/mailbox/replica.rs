@@ -6,7 +6,6 @@ use crate::context::Context;
 use crate::effects::{Effects, Event, SignTicket, Ticket};
 use crate::envelope::grace;
 use crate::id::NodeId;
-use crate::limits;
 use crate::mailbox::receipt::{Promise, Receipt};
 use crate::mailbox::{refusal_of, window};
 use crate::store::{NotKept, Quota, StoreDone, StoreOp};
@@ -16,7 +15,7 @@ use crate::wire::copies::{Copied, Copy, CopyAge};
 use crate::wire::refusal::Refusal;
 
 /// Takes a copy in, or declines it.
-pub(crate) fn copy(context: &mut Context, now: Now, from: NodeId, copy: Copy, out: &mut Effects) {
+pub(crate) fn copy(context: &Context, now: Now, from: NodeId, copy: Copy, out: &mut Effects) {
     let promise = Promise::of(&copy.row.envelope, &context.network);
     if let Err(refusal) = admit(context, now, &copy, &promise) {
         out.report(Event::Refused(refusal));
@@ -69,7 +68,7 @@ pub(crate) fn signed(
     out.send(to, Message::Copied(Copied { arrival, promise, outcome: Ok(receipt) }));
 }
 
-fn admit(context: &mut Context, now: Now, copy: &Copy, promise: &Promise) -> Result<(), Refusal> {
+fn admit(context: &Context, now: Now, copy: &Copy, promise: &Promise) -> Result<(), Refusal> {
     let scale = context.network.scale;
     let grace = grace(scale);
     let arrival = scale.tick_start(copy.row.arrival);
@@ -89,8 +88,7 @@ fn admit(context: &mut Context, now: Now, copy: &Copy, promise: &Promise) -> Res
             }
         }
     }
-    let holders = context.holders(promise.epoch, promise.cell);
-    if context.is_within(&holders, limits::COPY_RANK_SLACK) {
+    if context.placement(promise.epoch, promise.cell).takes_copy(&context.me) {
         Ok(())
     } else {
         Err(Refusal::WrongHolder)

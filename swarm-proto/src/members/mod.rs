@@ -6,9 +6,11 @@
 
 mod address;
 mod eligible;
+pub(crate) mod gossip;
 mod list;
 mod record;
 mod snapshot;
+pub(crate) mod view;
 
 pub use address::{ADDRESS_BYTES, Address, Subnet};
 pub use eligible::{Eligible, guards};

@@ -1,13 +1,12 @@
 //! How member records travel: reconciled between relays, listed for correspondents.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::crypto::{ONION_PUBLIC_KEY_BYTES, OnionPublicKey};
+use crate::crypto::ONION_PUBLIC_KEY_BYTES;
 use crate::limits;
-use crate::members::record::{RECORD_BYTES, Record};
+use crate::members::{OnionKeys, RECORD_BYTES, Record};
 use crate::wire::codec::{Malformed, Reader, Writer};
 
 /// One step of comparing two member lists.
@@ -41,37 +40,19 @@ impl Reconcile {
 pub struct RecordWithKeys {
     /// The record.
     pub record: Record,
-    /// The key of the record's generation.
-    pub current: Option<OnionPublicKey>,
-    /// The key of the generation after it.
-    pub next: Option<OnionPublicKey>,
+    /// Those of its onion keys that the sender has.
+    pub keys: OnionKeys,
 }
 
 impl RecordWithKeys {
     fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
         let record = Record::decode(reader.take("record", RECORD_BYTES)?)?;
-        let present = reader.u8("keys present")?;
-        if present & !3 != 0 {
-            return Err(reader.wrong("keys present"));
-        }
-        let mut key = |bit: u8| {
-            (present & bit != 0).then(|| {
-                let bytes = reader.array::<ONION_PUBLIC_KEY_BYTES>("onion key")?;
-                Ok(OnionPublicKey(Box::new(bytes)))
-            })
-        };
-        let current = key(1).transpose()?;
-        let next = key(2).transpose()?;
-        Ok(Self { record, current, next })
+        Ok(Self { record, keys: OnionKeys::read(reader)? })
     }
 
     fn encode(&self, writer: &mut Writer) {
         writer.put(&self.record.encode());
-        let present = u8::from(self.current.is_some()) | (u8::from(self.next.is_some()) << 1);
-        writer.u8(present);
-        for key in [&self.current, &self.next].into_iter().flatten() {
-            writer.put(&key.0[..]);
-        }
+        self.keys.write(writer);
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::crypto::Crypto;
 use crate::id::{NetworkId, NodeId, NodeKey};
 use crate::mailbox::statements::{AskTerms, FetchTerms, Statements};
-use crate::members::record::Record;
+use crate::members::Record;
 use crate::wire::Message;
 use crate::wire::copies::{Copied, Copy};
 use crate::wire::mailbox::{CardAsk, CardPut, Deposit, Erase, Fetch};

@@ -1,0 +1,370 @@
+//! How a relay keeps its member list: it issues its own record, compares lists with a few members every
+//! ten minutes, pulls what is new, and hands the list to correspondents.
+//!
+//! 1. The own record is issued when the onion keys are known, on change, and every six hours ([GOS-1]).
+//! 2. A relay that turns up, and three random members each round, are asked to compare ([GOS-2]).
+//! 3. What would be news is asked for by item; records are let in at the door, signatures checked.
+//!
+//! Who may hold is not decided here. Source: `docs/spec/members.md`.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+use rand_core::Rng;
+
+use crate::context::Context;
+use crate::crypto::{OnionPublicKey, Signature};
+use crate::effects::{Effects, Event, SignTicket, StreamId};
+use crate::id::NodeId;
+use crate::limits;
+use crate::members::{
+    Address, Inserted, Member, OnionKeys, Record, Snapshot, VerifiedRecord, onion_key_hash,
+};
+use crate::reconcile::{Reconciler, Step};
+use crate::relay::RelayConfig;
+use crate::time::{HOUR_MINUTES, Instant, Now};
+use crate::wire::Message;
+use crate::wire::members::{
+    ListAsk, ListPart, RECORDS_IN_LIST_PART_MAX, Reconcile, RecordWithKeys,
+};
+
+/// The member list's upkeep.
+#[derive(Debug)]
+pub(crate) struct Gossip {
+    config: RelayConfig,
+    onion: Option<(u32, OnionKeys)>,
+    issued: Option<Record>,
+    signing: bool,
+    renew_at: Option<Instant>,
+    round_at: Instant,
+    exchanges: BTreeMap<ExchangeKey, Exchange>,
+    next_exchange: u32,
+}
+
+/// The other side, its number of the exchange, and whether this side opened it.
+type ExchangeKey = (NodeId, u32, bool);
+
+#[derive(Debug)]
+struct Exchange {
+    side: Reconciler,
+    ends: Instant,
+    differed: bool,
+}
+
+impl Gossip {
+    /// Nothing was issued and nobody was asked yet.
+    pub(crate) fn new(config: RelayConfig, now: Now) -> Self {
+        Self {
+            issued: config.last_record.clone(),
+            config,
+            onion: None,
+            signing: false,
+            renew_at: None,
+            round_at: now.mono,
+            exchanges: BTreeMap::new(),
+            next_exchange: 0,
+        }
+    }
+
+    /// The driver made onion keys.
+    pub(crate) fn onion_keys(
+        &mut self,
+        context: &Context,
+        now: Now,
+        generation: u32,
+        current: OnionPublicKey,
+        next: OnionPublicKey,
+        out: &mut Effects,
+    ) {
+        let keys = OnionKeys { current: Some(current), next: Some(next) };
+        self.onion = Some((generation, keys));
+        self.issue(context, now, out);
+    }
+
+    /// The driver learned where the relay is reached.
+    pub(crate) fn addresses(
+        &mut self,
+        context: &Context,
+        now: Now,
+        addresses: [Option<Address>; 2],
+        out: &mut Effects,
+    ) {
+        self.config.addresses = addresses;
+        self.issue(context, now, out);
+    }
+
+    /// The own record is signed: it counts from here.
+    pub(crate) fn issued(
+        &mut self,
+        context: &mut Context,
+        now: Now,
+        mut record: Record,
+        signature: Signature,
+        out: &mut Effects,
+    ) {
+        self.signing = false;
+        record.signature = signature;
+        out.report(Event::RecordIssued(record.clone()));
+        self.issued = Some(record.clone());
+        self.publish(context, now, record, out);
+    }
+
+    /// A relay turned up.
+    pub(crate) fn seen(&mut self, context: &Context, now: Now, id: NodeId, out: &mut Effects) {
+        if id != context.me && context.view.snapshot().find(&id).is_none() {
+            self.open(context, now, id, out);
+        }
+    }
+
+    /// A step of a comparison.
+    pub(crate) fn reconcile(
+        &mut self,
+        context: &mut Context,
+        now: Now,
+        from: NodeId,
+        message: &Reconcile,
+        out: &mut Effects,
+    ) {
+        let snapshot = context.view.snapshot();
+        let opened_here = message.step.is_multiple_of(2);
+        let key = (from, message.exchange, opened_here);
+        let step = if message.step == 1 {
+            self.accept(now, key, &snapshot, message.ranges.clone())
+        } else {
+            let Some(exchange) = self.exchanges.get_mut(&key) else { return };
+            exchange.side.answer(message.ranges.clone()).ok()
+        };
+        let Some(step) = step else {
+            self.exchanges.remove(&key);
+            return;
+        };
+        let differed = !step.have.is_empty() || !step.want.is_empty();
+        let differed = self.exchanges.get_mut(&key).is_some_and(|exchange| {
+            exchange.differed |= differed;
+            exchange.differed
+        });
+        self.want(from, &snapshot, &step, out);
+        if let Some(ranges) = step.reply {
+            let next = message.step.saturating_add(1);
+            let reply = Reconcile { exchange: message.exchange, step: next, ranges };
+            out.send(from, Message::Reconcile(reply));
+        } else {
+            self.exchanges.remove(&key);
+        }
+        if step.settled && !differed {
+            context.view.completed(now);
+        }
+    }
+
+    /// Another relay wants records.
+    pub(crate) fn wanted(
+        &self,
+        context: &Context,
+        from: NodeId,
+        items: &[[u8; 32]],
+        out: &mut Effects,
+    ) {
+        let snapshot = context.view.snapshot();
+        let records: Vec<RecordWithKeys> =
+            items.iter().filter_map(|item| snapshot.find_item(item)).map(with_keys).collect();
+        for records in records.chunks(limits::RECORDS_PER_MESSAGE_MAX) {
+            out.send(from, Message::Records(records.to_vec()));
+        }
+    }
+
+    /// Records came, let in at the door.
+    pub(crate) fn records(
+        &self,
+        context: &mut Context,
+        now: Now,
+        records: Vec<RecordWithKeys>,
+        out: &mut Effects,
+    ) {
+        for RecordWithKeys { record, keys } in records {
+            let record = VerifiedRecord::admitted(record);
+            let id = record.id();
+            if let Inserted::Conflict(_) = context.view.insert(record, &keys, now) {
+                out.report(Event::Convicted { id });
+            }
+        }
+        refresh(context, now, out);
+    }
+
+    /// A correspondent wants the list.
+    pub(crate) fn list(
+        &self,
+        context: &Context,
+        stream: StreamId,
+        ask: ListAsk,
+        out: &mut Effects,
+    ) {
+        let snapshot = context.view.snapshot();
+        let from = usize::try_from(ask.from).unwrap_or(usize::MAX);
+        let known = ask.from == 0 && ask.held == *snapshot.hash();
+        let number = if known { 0 } else { RECORDS_IN_LIST_PART_MAX };
+        let part = ListPart {
+            hash: *snapshot.hash(),
+            total: u32::try_from(snapshot.len()).unwrap_or(u32::MAX),
+            from: ask.from,
+            members: snapshot.part(from, number).iter().map(with_keys).collect(),
+        };
+        out.answer(stream, Message::ListPart(part));
+    }
+
+    /// Does what is due.
+    pub(crate) fn wake(&mut self, context: &mut Context, now: Now, out: &mut Effects) {
+        if self.renew_at.is_some_and(|at| at <= now.mono) {
+            self.issue(context, now, out);
+        }
+        if self.round_at <= now.mono {
+            self.round_at = now.mono.plus(round_pause(context));
+            self.exchanges.retain(|_, exchange| exchange.ends > now.mono);
+            refresh(context, now, out);
+            for partner in partners(context) {
+                self.open(context, now, partner, out);
+            }
+        }
+    }
+
+    /// When something is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        [self.renew_at, Some(self.round_at)].into_iter().flatten().min()
+    }
+
+    fn open(&mut self, context: &Context, now: Now, to: NodeId, out: &mut Effects) {
+        if self.exchanges.len() >= limits::EXCHANGES_MAX {
+            return;
+        }
+        let mut key = [0; 32];
+        context.rng.borrow_mut().fill_bytes(&mut key);
+        let items = items(&context.view.snapshot());
+        let mut side = Reconciler::opener(items, key);
+        let ranges = side.open();
+        let exchange = self.next_exchange;
+        self.next_exchange = exchange.wrapping_add(1);
+        let ends = now.mono.plus(EXCHANGE_LIFE);
+        self.exchanges.insert((to, exchange, true), Exchange { side, ends, differed: false });
+        out.send(to, Message::Reconcile(Reconcile { exchange, step: 1, ranges }));
+    }
+
+    fn accept(
+        &mut self,
+        now: Now,
+        key: ExchangeKey,
+        snapshot: &Snapshot,
+        opening: Bytes,
+    ) -> Option<Step> {
+        let of_this_peer = self.exchanges.keys().filter(|(peer, _, _)| *peer == key.0).count();
+        if self.exchanges.len() >= limits::EXCHANGES_MAX || of_this_peer >= EXCHANGES_PER_PEER_MAX {
+            return None;
+        }
+        let (side, step) = Reconciler::accept(items(snapshot), opening).ok()?;
+        let ends = now.mono.plus(EXCHANGE_LIFE);
+        self.exchanges.insert(key, Exchange { side, ends, differed: false });
+        Some(step)
+    }
+
+    /// Asks for what would be news ([LST-3]).
+    fn want(&self, from: NodeId, snapshot: &Snapshot, step: &Step, out: &mut Effects) {
+        let news: Vec<[u8; 32]> =
+            step.want.iter().filter(|item| snapshot.is_news(item)).copied().collect();
+        for items in news.chunks(limits::IDS_PER_MESSAGE_MAX) {
+            out.send(from, Message::Want(items.to_vec()));
+        }
+    }
+
+    /// Has the own record signed, unless the one that is out still says the same ([REC-2]).
+    fn issue(&mut self, context: &Context, now: Now, out: &mut Effects) {
+        let Some((generation, keys)) = &self.onion else { return };
+        if self.signing {
+            return;
+        }
+        let scale = context.network.scale;
+        let tick = scale.tick_of(now.unix);
+        let hash = |key: &Option<OnionPublicKey>| key.as_ref().map(onion_key_hash);
+        let record = Record {
+            leaving: false,
+            relay_only: false,
+            network: context.network_id,
+            key: context.key,
+            sequence: tick,
+            since: self.config.since,
+            onion_generation: *generation,
+            onion_current: hash(&keys.current).unwrap_or([0; 32]),
+            onion_next: hash(&keys.next),
+            family: self.config.family,
+            addresses: self.config.addresses,
+            class: 0,
+            puzzle: 0,
+            signature: Signature([0; 64]),
+        };
+        self.renew_at =
+            Some(now.mono.plus(scale.minutes(limits::RECORD_RENEW_HOURS * HOUR_MINUTES)));
+        if let Some(issued) = self.issued.as_ref().filter(|issued| issued.sequence >= tick) {
+            // One sequence, one record: another one must wait for the next tick.
+            let next = scale.tick_start(issued.sequence.plus(1)).distance(now.unix);
+            self.renew_at = Some(now.mono.plus(next.max(Duration::from_millis(1))));
+            return;
+        }
+        self.signing = true;
+        let statement = record.statement();
+        out.sign(SignTicket::Record(record), statement);
+    }
+
+    fn publish(&self, context: &mut Context, now: Now, record: Record, out: &mut Effects) {
+        let keys = self.onion.as_ref().map(|(_, keys)| keys.clone()).unwrap_or_default();
+        context.view.insert(VerifiedRecord::admitted(record.clone()), &keys, now);
+        refresh(context, now, out);
+        for partner in partners(context) {
+            let records = alloc::vec![RecordWithKeys { record: record.clone(), keys: keys.clone() }];
+            out.send(partner, Message::Records(records));
+        }
+    }
+}
+
+fn refresh(context: &mut Context, now: Now, out: &mut Effects) {
+    let network = Arc::clone(&context.network);
+    if context.view.refresh(&network, now) {
+        out.report(Event::MembersChanged(context.view.snapshot()));
+    }
+}
+
+/// A few random members that can be reached, without this relay.
+fn partners(context: &Context) -> Vec<NodeId> {
+    let snapshot = context.view.snapshot();
+    let mut others: Vec<NodeId> = snapshot
+        .iter()
+        .map(|member| member.id())
+        .filter(|id| *id != context.me && !context.is_gone(id))
+        .collect();
+    let mut chosen = Vec::new();
+    while chosen.len() < limits::MEMBERS_RECONCILE_PARTNERS && !others.is_empty() {
+        let count = u64::try_from(others.len()).unwrap_or(1);
+        let at = usize::try_from(context.rng.borrow_mut().next_u64() % count).unwrap_or(0);
+        chosen.push(others.swap_remove(at));
+    }
+    chosen
+}
+
+/// Ten minutes of the network's calendar, give or take a tenth, so that relays do not fall into step.
+fn round_pause(context: &Context) -> Duration {
+    let pause = context.network.scale.minutes(limits::MEMBERS_RECONCILE_MINUTES);
+    let tenth = u64::try_from(pause.as_millis() / 10).unwrap_or(1).max(1);
+    pause + Duration::from_millis(context.rng.borrow_mut().next_u64() % tenth)
+}
+
+fn items(snapshot: &Snapshot) -> Vec<[u8; 32]> {
+    snapshot.iter().map(|member| *member.verified().item()).collect()
+}
+
+fn with_keys(member: &Arc<Member>) -> RecordWithKeys {
+    RecordWithKeys { record: member.record().clone(), keys: member.keys().clone() }
+}
+
+/// How long an exchange may take: a few round trips between slow links.
+const EXCHANGE_LIFE: Duration = Duration::from_secs(30);
+/// Exchanges that one other relay may have open here.
+const EXCHANGES_PER_PEER_MAX: usize = 4;

@@ -1,0 +1,116 @@
+//! The members as one machine sees them: the list, and who holds what by it.
+//!
+//! M(e) belongs to its epoch for good, so a member whose record lapses stays in the eligible lists of the
+//! epochs that began before ([ELI-6]); only new epochs go on without it.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+use crate::id::NodeId;
+use crate::limits;
+use crate::members::{Eligible, Inserted, Member, MemberList, OnionKeys, Snapshot, VerifiedRecord};
+use crate::members::guards;
+use crate::network::Network;
+use crate::place::{Cell, Place, Placement, PlacementMemo};
+use crate::time::{Epoch, Now, TimeScale, UnixTime};
+
+/// One machine's view of the swarm.
+#[derive(Debug)]
+pub(crate) struct View {
+    list: MemberList,
+    snapshot: Arc<Snapshot>,
+    former: BTreeMap<NodeId, (Arc<Member>, UnixTime)>,
+    eligible: RefCell<BTreeMap<Epoch, Arc<Eligible>>>,
+    memo: RefCell<PlacementMemo>,
+}
+
+impl View {
+    /// Nobody is known.
+    pub(crate) fn new(scale: TimeScale) -> Self {
+        let mut list = MemberList::new(scale);
+        Self {
+            snapshot: list.snapshot(),
+            list,
+            former: BTreeMap::new(),
+            eligible: RefCell::new(BTreeMap::new()),
+            memo: RefCell::new(PlacementMemo::new(limits::PLACEMENTS_REMEMBERED)),
+        }
+    }
+
+    /// The members.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot)
+    }
+
+    /// Takes a record in; [`View::refresh`] makes it count.
+    pub(crate) fn insert(
+        &mut self,
+        record: VerifiedRecord,
+        keys: &OnionKeys,
+        now: Now,
+    ) -> Inserted {
+        self.list.insert(record, keys, now.unix)
+    }
+
+    /// Tells the list that it had all there was.
+    pub(crate) fn completed(&mut self, now: Now) {
+        self.list.completed(now.unix);
+    }
+
+    /// Drops what lapsed and makes what came count. True if the members changed.
+    pub(crate) fn refresh(&mut self, network: &Network, now: Now) -> bool {
+        self.list.expire(now.unix);
+        let before = Arc::clone(&self.snapshot);
+        self.snapshot = self.list.snapshot();
+        if before.hash() == self.snapshot.hash() && Arc::ptr_eq(&before, &self.snapshot) {
+            return false;
+        }
+        for member in before.iter().filter(|member| self.snapshot.find(&member.id()).is_none()) {
+            if self.former.len() < limits::MEMBERS_MAX {
+                self.former.insert(member.id(), (Arc::clone(member), now.unix));
+            }
+        }
+        let oldest = network.scale.epoch_of(now.unix).minus(limits::EPOCHS_REMEMBERED);
+        let oldest = network.scale.epoch_start(oldest);
+        let snapshot = &self.snapshot;
+        self.former.retain(|id, (_, lapsed)| *lapsed > oldest && snapshot.find(id).is_none());
+        self.eligible.borrow_mut().clear();
+        true
+    }
+
+    /// The relays around a cell.
+    pub(crate) fn placement(&self, network: &Network, epoch: Epoch, cell: Cell) -> Arc<Placement> {
+        let eligible = self.eligible(network, epoch);
+        self.memo.borrow_mut().of(network, &eligible, &Place::new(epoch, cell))
+    }
+
+    /// M(e).
+    pub(crate) fn eligible(&self, network: &Network, epoch: Epoch) -> Arc<Eligible> {
+        let mut known = self.eligible.borrow_mut();
+        if let Some(eligible) = known.get(&epoch) {
+            return Arc::clone(eligible);
+        }
+        let start = network.scale.epoch_start(epoch);
+        let lapsed = self.former.values().filter(|(_, lapsed)| *lapsed > start);
+        let mut members: Vec<Arc<Member>> = lapsed.map(|(member, _)| Arc::clone(member)).collect();
+        let eligible = if members.is_empty() {
+            Arc::new(Eligible::of(network, &self.snapshot, epoch))
+        } else {
+            members.extend(self.snapshot.iter().cloned());
+            members.sort_unstable_by_key(|member| member.id());
+            Arc::new(Eligible::of(network, &Snapshot::of_sorted(members), epoch))
+        };
+        while known.len() > usize::try_from(limits::EPOCHS_REMEMBERED).unwrap_or(usize::MAX) {
+            known.pop_first();
+        }
+        known.insert(epoch, Arc::clone(&eligible));
+        eligible
+    }
+
+    /// The relays that may be guards.
+    pub(crate) fn guards(&self, network: &Network, now: Now) -> Vec<NodeId> {
+        guards(network, &self.snapshot, now.unix).iter().map(|member| member.id()).collect()
+    }
+}
