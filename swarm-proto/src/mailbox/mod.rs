@@ -1,1 +1,3 @@
 //! What holders do with mailboxes, one role a file.
+
+pub mod statements;
