@@ -6,6 +6,7 @@ pub(crate) mod fetch;
 pub(crate) mod owner;
 pub mod receipt;
 pub(crate) mod replica;
+pub mod statements;
 
 use crate::envelope::{EnvelopeHeader, grace};
 use crate::network::Network;

@@ -189,6 +189,13 @@ pub struct VerifiedRecord {
 }
 
 impl VerifiedRecord {
+    /// A record that the door let in, its signature checked there.
+    pub(crate) fn admitted(record: Record) -> Self {
+        let id = record.key.node_id();
+        let item = record_item(&record);
+        Self { record, id, item }
+    }
+
     /// The record.
     pub fn record(&self) -> &Record {
         &self.record
