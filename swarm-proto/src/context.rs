@@ -42,7 +42,12 @@ impl Context {
     /// The other holders of a cell.
     pub(crate) fn siblings(&self, epoch: Epoch, cell: Cell) -> Vec<NodeId> {
         let placement = self.placement(epoch, cell);
-        placement.holders().iter().filter(|holder| **holder != self.me).copied().collect()
+        placement
+            .holders()
+            .iter()
+            .filter(|holder| **holder != self.me)
+            .copied()
+            .collect()
     }
 
     /// W.

@@ -194,9 +194,15 @@ pub(crate) enum Ticket {
     /// A card for a stream.
     Card { stream: StreamId },
     /// A card to keep, from its owner or from a sibling.
-    CardPut { stream: Option<StreamId>, put: Arc<CardPut> },
+    CardPut {
+        stream: Option<StreamId>,
+        put: Arc<CardPut>,
+    },
     /// A deletion, from the owner or from a sibling.
-    Erase { stream: Option<StreamId>, erase: Arc<Erase> },
+    Erase {
+        stream: Option<StreamId>,
+        erase: Arc<Erase>,
+    },
     /// What has expired.
     Expire { hour: Hour },
 }
@@ -210,7 +216,12 @@ pub(crate) enum SignTicket {
     /// The first holder's own receipt.
     Deposit { id: EnvelopeId, time: Tick },
     /// A receipt for another holder.
-    Copy { to: NodeId, promise: Promise, arrival: Tick, time: Tick },
+    Copy {
+        to: NodeId,
+        promise: Promise,
+        arrival: Tick,
+        time: Tick,
+    },
     /// The relay's own record, its signature still missing.
     Record(Record),
 }
@@ -263,11 +274,17 @@ impl Effects {
     }
 
     pub(crate) fn store(&mut self, ticket: Ticket, request: StoreOp) {
-        self.push(Effect::Store { op: OpId(ticket), request });
+        self.push(Effect::Store {
+            op: OpId(ticket),
+            request,
+        });
     }
 
     pub(crate) fn sign(&mut self, ticket: SignTicket, bytes: Vec<u8>) {
-        self.push(Effect::Sign { id: SignId(ticket), bytes });
+        self.push(Effect::Sign {
+            id: SignId(ticket),
+            bytes,
+        });
     }
 
     pub(crate) fn report(&mut self, event: Event) {

@@ -106,6 +106,15 @@ pub const RECORDS_PER_MESSAGE_MAX: usize = 12;
 pub const IDS_PER_MESSAGE_MAX: usize = 1_024;
 /// Bytes of one reconcile message's ranges.
 pub const RECONCILE_BYTES_MAX: usize = 32 * 1024;
+/// Items of a differing range that are named one by one instead of splitting it: their tags take no more
+/// bytes than sixteen fingerprints ([RBR-4]).
+pub const RECONCILE_TAGS_MAX: usize = 32;
+/// Items that settle one range; a range with more is split, so that one answer always fits ([RBR-5]).
+pub const RECONCILE_SETTLE_MAX: usize = 64;
+/// Messages of one side in an exchange: two full lists without a common member take 47 ([RBR-7]).
+pub const RECONCILE_STEPS_MAX: usize = 96;
+/// Items that one exchange may bring, two full member lists; more is a fault ([RBR-7]).
+pub const RECONCILE_ITEMS_MAX: usize = 2 * MEMBERS_MAX;
 
 /// Commands that one correspondent has under way; further ones wait in its outbox.
 pub const ERRANDS_MAX: usize = 256;
@@ -124,7 +133,12 @@ const _: () = {
     assert!(ONION_HEADER_BYTES == 4_698);
     assert!(ONION_HEADER_BYTES + 6 + 65 + 128 + ENVELOPE_SMALL_BYTES <= ONION_SMALL_BYTES);
     assert!(ONION_HEADER_BYTES + 6 + 65 + 128 + ENVELOPE_LARGE_BYTES <= ONION_LARGE_BYTES);
-    assert!(ANSWER_OVERHEAD_BYTES + PAGE_HEADER_BYTES + 2 * (8 + ENVELOPE_SMALL_BYTES) <= ANSWER_SMALL_BYTES);
-    assert!(ANSWER_OVERHEAD_BYTES + PAGE_HEADER_BYTES + 8 + ENVELOPE_LARGE_BYTES <= ANSWER_LARGE_BYTES);
+    assert!(
+        ANSWER_OVERHEAD_BYTES + PAGE_HEADER_BYTES + 2 * (8 + ENVELOPE_SMALL_BYTES)
+            <= ANSWER_SMALL_BYTES
+    );
+    assert!(
+        ANSWER_OVERHEAD_BYTES + PAGE_HEADER_BYTES + 8 + ENVELOPE_LARGE_BYTES <= ANSWER_LARGE_BYTES
+    );
     assert!(1 + 65 + ROW_HEADER_BYTES + ENVELOPE_LARGE_BYTES <= FRAME_BYTES_MAX);
 };

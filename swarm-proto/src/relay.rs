@@ -22,8 +22,8 @@ use crate::mailbox::expiry::{self, Expiry};
 use crate::mailbox::receipt::Receipt;
 use crate::mailbox::{fetch, owner, replica};
 use crate::members::gossip::Gossip;
-use crate::members::{Address, Record, Snapshot};
 use crate::members::view::View;
+use crate::members::{Address, Record, Snapshot};
 use crate::network::Network;
 use crate::place::{Cell, Placement};
 use crate::store::{NotKept, StoreDone};
@@ -82,21 +82,38 @@ impl Relay {
             network: Arc::clone(&config.network),
         };
         let gossip = Gossip::new(config, now);
-        Self { context, gossip, deposits: Deposits::default(), expiry: Expiry::default() }
+        Self {
+            context,
+            gossip,
+            deposits: Deposits::default(),
+            expiry: Expiry::default(),
+        }
     }
 
     /// Takes one input and adds what is to be done to `out`.
     pub fn step(&mut self, now: Now, input: Input, out: &mut Effects) {
         match input {
-            Input::Message { from: Origin::Stream(stream), message } => {
+            Input::Message {
+                from: Origin::Stream(stream),
+                message,
+            } => {
                 self.asked(now, stream, message, out);
             }
-            Input::Message { from: Origin::Relay(from), message } => {
+            Input::Message {
+                from: Origin::Relay(from),
+                message,
+            } => {
                 self.told(now, from, message, out);
             }
             Input::StreamClosed { stream } => self.deposits.stream_closed(stream),
-            Input::Stored { op: OpId(ticket), done } => self.stored(now, ticket, done, out),
-            Input::Signed { id: SignId(ticket), signature } => {
+            Input::Stored {
+                op: OpId(ticket),
+                done,
+            } => self.stored(now, ticket, done, out),
+            Input::Signed {
+                id: SignId(ticket),
+                signature,
+            } => {
                 self.signed(now, ticket, signature, out);
             }
             Input::Peer { id, change } => self.peer(now, id, change, out),
@@ -111,7 +128,10 @@ impl Relay {
         let deposit = self.deposits.deadline().map(|at| (at, Why::Deposit));
         // An hour that was never looked at is due at once.
         let expiry = Some((self.expiry.deadline().unwrap_or_default(), Why::Expiry));
-        [members, deposit, expiry].into_iter().flatten().min_by_key(|(at, _)| *at)
+        [members, deposit, expiry]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at)
     }
 
     /// This relay's id.
@@ -196,7 +216,11 @@ impl Relay {
         match ticket {
             Ticket::Deposit(id) => self.deposits.stored(context, now, id, done, out),
             Ticket::Recopy(id) => {
-                let row = if let StoreDone::Row(row) = done { row } else { None };
+                let row = if let StoreDone::Row(row) = done {
+                    row
+                } else {
+                    None
+                };
                 self.deposits.read(context, id, row, out);
             }
             Ticket::Copy { to, promise } => replica::stored(context, now, to, promise, done, out),
@@ -221,15 +245,29 @@ impl Relay {
         let holder = self.context.key;
         match ticket {
             SignTicket::Deposit { id, time } => {
-                let receipt = Receipt { holder, time, signature };
+                let receipt = Receipt {
+                    holder,
+                    time,
+                    signature,
+                };
                 self.deposits.receipt(&self.context, now, id, receipt, out);
             }
-            SignTicket::Copy { to, promise, arrival, time } => {
-                let receipt = Receipt { holder, time, signature };
+            SignTicket::Copy {
+                to,
+                promise,
+                arrival,
+                time,
+            } => {
+                let receipt = Receipt {
+                    holder,
+                    time,
+                    signature,
+                };
                 replica::signed(to, promise, arrival, receipt, out);
             }
             SignTicket::Record(record) => {
-                self.gossip.issued(&mut self.context, now, record, signature, out);
+                self.gossip
+                    .issued(&mut self.context, now, record, signature, out);
             }
         }
     }
@@ -247,8 +285,13 @@ impl Relay {
 
     fn command(&mut self, now: Now, command: Command, out: &mut Effects) {
         match command {
-            Command::OnionKeys { generation, current, next } => {
-                self.gossip.onion_keys(&self.context, now, generation, current, next, out);
+            Command::OnionKeys {
+                generation,
+                current,
+                next,
+            } => {
+                self.gossip
+                    .onion_keys(&self.context, now, generation, current, next, out);
             }
             Command::Addresses(addresses) => {
                 self.gossip.addresses(&self.context, now, addresses, out);

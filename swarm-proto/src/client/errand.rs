@@ -43,11 +43,29 @@ pub(super) struct Errand {
 
 #[derive(Debug)]
 enum Task {
-    Deposit { deposit: Arc<Deposit>, promise: Promise, receipts: BTreeMap<NodeId, Receipt> },
-    Fetch { keys: MailboxKeys, readers: BTreeMap<NodeId, Reading>, after: Cursor, rows: Rows },
-    CardAsk { keys: MailboxKeys, answers: BTreeMap<NodeId, Option<Card>> },
-    CardPut { put: Arc<CardPut>, done: bool },
-    Delete { erase: Erase, done: bool },
+    Deposit {
+        deposit: Arc<Deposit>,
+        promise: Promise,
+        receipts: BTreeMap<NodeId, Receipt>,
+    },
+    Fetch {
+        keys: MailboxKeys,
+        readers: BTreeMap<NodeId, Reading>,
+        after: Cursor,
+        rows: Rows,
+    },
+    CardAsk {
+        keys: MailboxKeys,
+        answers: BTreeMap<NodeId, Option<Card>>,
+    },
+    CardPut {
+        put: Arc<CardPut>,
+        done: bool,
+    },
+    Delete {
+        erase: Erase,
+        done: bool,
+    },
 }
 
 type Rows = BTreeMap<EnvelopeId, (Tick, Envelope)>;
@@ -62,7 +80,12 @@ struct Reading {
 /// What an errand wants next.
 pub(super) enum Next {
     /// A question for a holder.
-    Ask { holder: NodeId, size: SizeClass, answer: SizeClass, request: Request },
+    Ask {
+        holder: NodeId,
+        size: SizeClass,
+        answer: SizeClass,
+        request: Request,
+    },
     /// The program should know.
     Tell(Event),
     /// It is over.
@@ -79,21 +102,47 @@ impl Errand {
             Command::Deposit(deposit) => {
                 let promise = Promise::of(&deposit.envelope, network);
                 let receipts = BTreeMap::new();
-                (promise.epoch, promise.cell, Task::Deposit { deposit, promise, receipts })
+                (
+                    promise.epoch,
+                    promise.cell,
+                    Task::Deposit {
+                        deposit,
+                        promise,
+                        receipts,
+                    },
+                )
             }
             Command::Fetch { keys, epoch, after } => {
                 let readers = BTreeMap::new();
-                (epoch, cell(&keys), Task::Fetch { keys, readers, after, rows: Rows::new() })
+                (
+                    epoch,
+                    cell(&keys),
+                    Task::Fetch {
+                        keys,
+                        readers,
+                        after,
+                        rows: Rows::new(),
+                    },
+                )
             }
-            Command::CardAsk { keys, epoch } => {
-                (epoch, cell(&keys), Task::CardAsk { keys, answers: BTreeMap::new() })
-            }
-            Command::CardPut(put) => {
-                (put.epoch, cell(&put.keys), Task::CardPut { put, done: false })
-            }
-            Command::Delete(erase) => {
-                (erase.epoch, cell(&erase.tombstone.keys), Task::Delete { erase, done: false })
-            }
+            Command::CardAsk { keys, epoch } => (
+                epoch,
+                cell(&keys),
+                Task::CardAsk {
+                    keys,
+                    answers: BTreeMap::new(),
+                },
+            ),
+            Command::CardPut(put) => (
+                put.epoch,
+                cell(&put.keys),
+                Task::CardPut { put, done: false },
+            ),
+            Command::Delete(erase) => (
+                erase.epoch,
+                cell(&erase.tombstone.keys),
+                Task::Delete { erase, done: false },
+            ),
             Command::Cancel => return None,
         };
         Some(Self {
@@ -147,7 +196,12 @@ impl Errand {
         if let Some(holder) = self.next_holder(network, holders, rng) {
             self.asking.insert(holder);
             let (size, answer, request) = self.request(holder);
-            return Next::Ask { holder, size, answer, request };
+            return Next::Ask {
+                holder,
+                size,
+                answer,
+                request,
+            };
         }
         if self.asking.is_empty() {
             self.try_later(now, rng);
@@ -199,15 +253,31 @@ impl Errand {
 
     fn take(&mut self, now: Now, holder: NodeId, message: Message, rng: &mut ChaCha12Rng) {
         match (&mut self.task, message) {
-            (Task::Deposit { receipts, .. }, Message::Deposited(Deposited { receipts: more, .. })) => {
-                receipts.extend(more.into_iter().map(|receipt| (receipt.holder.node_id(), receipt)));
+            (
+                Task::Deposit { receipts, .. },
+                Message::Deposited(Deposited { receipts: more, .. }),
+            ) => {
+                receipts.extend(
+                    more.into_iter()
+                        .map(|receipt| (receipt.holder.node_id(), receipt)),
+                );
                 self.tried.insert(holder);
                 self.trouble = Trouble::TooFewCopies;
                 self.pause(now, rng);
             }
-            (Task::Fetch { readers, rows, after, .. }, Message::Page(page)) => {
-                let reading =
-                    readers.entry(holder).or_insert(Reading { after: *after, ended: false });
+            (
+                Task::Fetch {
+                    readers,
+                    rows,
+                    after,
+                    ..
+                },
+                Message::Page(page),
+            ) => {
+                let reading = readers.entry(holder).or_insert(Reading {
+                    after: *after,
+                    ended: false,
+                });
                 take_page(reading, rows, page);
             }
             (Task::CardAsk { answers, .. }, Message::Card(card)) => {
@@ -230,7 +300,11 @@ impl Errand {
         }
         self.tried.insert(holder);
         self.trouble = Trouble::Refused(refusal);
-        let holders = &mut self.refused.entry(refusal.code()).or_insert((refusal, BTreeSet::new())).1;
+        let holders = &mut self
+            .refused
+            .entry(refusal.code())
+            .or_insert((refusal, BTreeSet::new()))
+            .1;
         holders.insert(holder);
     }
 
@@ -239,14 +313,23 @@ impl Errand {
         let id = self.id;
         let w = usize::from(network.receipts);
         match &self.task {
-            Task::Deposit { promise, receipts, .. } => {
+            Task::Deposit {
+                promise, receipts, ..
+            } => {
                 let counted = counted(receipts, holders);
                 if counted.len() >= w {
-                    return Some(Event::Stored { id, promise: *promise, receipts: counted });
+                    return Some(Event::Stored {
+                        id,
+                        promise: *promise,
+                        receipts: counted,
+                    });
                 }
                 let epoch_ends = network.scale.epoch_start(promise.epoch.plus(1));
                 if epoch_ends.plus(grace(network.scale)) < now.unix {
-                    return Some(Event::Failed { id, why: Trouble::TooLate });
+                    return Some(Event::Failed {
+                        id,
+                        why: Trouble::TooLate,
+                    });
                 }
                 self.refused_for_good().map(|why| Event::Failed { id, why })
             }
@@ -258,9 +341,17 @@ impl Errand {
                     return None;
                 }
                 if ended == 0 {
-                    return Some(Event::Failed { id, why: self.trouble });
+                    return Some(Event::Failed {
+                        id,
+                        why: self.trouble,
+                    });
                 }
-                Some(Event::Fetched { id, rows: in_order(rows), holders: ended, complete })
+                Some(Event::Fetched {
+                    id,
+                    rows: in_order(rows),
+                    holders: ended,
+                    complete,
+                })
             }
             Task::CardAsk { answers, .. } => {
                 let enough = answers.len() >= readers_wanted(network).min(holders.len());
@@ -268,9 +359,16 @@ impl Errand {
                     return None;
                 }
                 if answers.is_empty() {
-                    return Some(Event::Failed { id, why: self.trouble });
+                    return Some(Event::Failed {
+                        id,
+                        why: self.trouble,
+                    });
                 }
-                let card = answers.values().flatten().max_by(|a, b| supersedes(a, b)).cloned();
+                let card = answers
+                    .values()
+                    .flatten()
+                    .max_by(|a, b| supersedes(a, b))
+                    .cloned();
                 Some(Event::Card { id, card })
             }
             Task::CardPut { done, .. } | Task::Delete { done, .. } => {
@@ -278,7 +376,10 @@ impl Errand {
                     return Some(Event::Done { id });
                 }
                 if self.rounds >= ROUNDS_MAX {
-                    return Some(Event::Failed { id, why: self.trouble });
+                    return Some(Event::Failed {
+                        id,
+                        why: self.trouble,
+                    });
                 }
                 self.refused_for_good().map(|why| Event::Failed { id, why })
             }
@@ -289,7 +390,10 @@ impl Errand {
         let twice = |(refusal, holders): &&(Refusal, BTreeSet<NodeId>)| {
             holders.len() >= 2 && is_lasting(*refusal)
         };
-        self.refused.values().find(twice).map(|(refusal, _)| Trouble::Refused(*refusal))
+        self.refused
+            .values()
+            .find(twice)
+            .map(|(refusal, _)| Trouble::Refused(*refusal))
     }
 
     fn next_holder(
@@ -321,15 +425,19 @@ impl Errand {
                 && !finished.contains(*holder)
         };
         let first: Vec<NodeId> = holders.iter().take(r).filter(free).copied().collect();
-        pick(&first, rng).or_else(|| holders.iter().skip(r).find(free)).copied()
+        pick(&first, rng)
+            .or_else(|| holders.iter().skip(r).find(free))
+            .copied()
     }
 
     /// Holders that need not be asked again.
     fn finished(&self) -> BTreeSet<NodeId> {
         match &self.task {
-            Task::Fetch { readers, .. } => {
-                readers.iter().filter(|(_, reading)| reading.ended).map(|(id, _)| *id).collect()
-            }
+            Task::Fetch { readers, .. } => readers
+                .iter()
+                .filter(|(_, reading)| reading.ended)
+                .map(|(id, _)| *id)
+                .collect(),
             Task::CardAsk { answers, .. } => answers.keys().copied().collect(),
             Task::Deposit { .. } | Task::CardPut { .. } | Task::Delete { .. } => BTreeSet::new(),
         }
@@ -339,23 +447,38 @@ impl Errand {
         match &self.task {
             Task::Deposit { deposit, .. } => {
                 let size = deposit.envelope.header().size;
-                (size, SizeClass::Small, Request::Deposit(Arc::clone(deposit)))
+                (
+                    size,
+                    SizeClass::Small,
+                    Request::Deposit(Arc::clone(deposit)),
+                )
             }
-            Task::Fetch { keys, readers, after, .. } => {
+            Task::Fetch {
+                keys,
+                readers,
+                after,
+                ..
+            } => {
                 let reading = readers.get(&holder);
                 let after = reading.map_or(*after, |reading| reading.after);
                 let request = Request::Fetch { keys: *keys, after };
                 (SizeClass::Small, SizeClass::Large, request)
             }
-            Task::CardAsk { keys, .. } => {
-                (SizeClass::Small, SizeClass::Large, Request::CardAsk { keys: *keys })
-            }
-            Task::CardPut { put, .. } => {
-                (SizeClass::Large, SizeClass::Small, Request::CardPut(Arc::clone(put)))
-            }
-            Task::Delete { erase, .. } => {
-                (SizeClass::Small, SizeClass::Small, Request::Delete(erase.clone()))
-            }
+            Task::CardAsk { keys, .. } => (
+                SizeClass::Small,
+                SizeClass::Large,
+                Request::CardAsk { keys: *keys },
+            ),
+            Task::CardPut { put, .. } => (
+                SizeClass::Large,
+                SizeClass::Small,
+                Request::CardPut(Arc::clone(put)),
+            ),
+            Task::Delete { erase, .. } => (
+                SizeClass::Small,
+                SizeClass::Small,
+                Request::Delete(erase.clone()),
+            ),
         }
     }
 
@@ -368,7 +491,9 @@ impl Errand {
     fn pause(&mut self, now: Now, rng: &mut ChaCha12Rng) {
         self.rounds = self.rounds.saturating_add(1);
         let doubled = PAUSE_MIN.saturating_mul(1 << self.rounds.min(8));
-        let most = u64::try_from(doubled.min(PAUSE_MAX).as_millis()).unwrap_or(u64::MAX).max(2);
+        let most = u64::try_from(doubled.min(PAUSE_MAX).as_millis())
+            .unwrap_or(u64::MAX)
+            .max(2);
         let pause = Duration::from_millis(most / 2 + rng.next_u64() % (most / 2));
         self.not_before = now.mono.plus(pause);
         self.untold = true;
@@ -383,7 +508,12 @@ impl Errand {
             | Task::Delete { .. } => 0,
         };
         let next = self.not_before.since(now.mono);
-        Event::Waiting { id: self.id, receipts, why: self.trouble, next }
+        Event::Waiting {
+            id: self.id,
+            receipts,
+            why: self.trouble,
+            next,
+        }
     }
 }
 
@@ -399,13 +529,25 @@ fn take_page(reading: &mut Reading, rows: &mut Rows, page: Page) {
 
 /// Receipts of relays that may hold this cell by the correspondent's own list ([PLC-5]).
 fn counted(receipts: &BTreeMap<NodeId, Receipt>, holders: &[NodeId]) -> Vec<Receipt> {
-    holders.iter().filter_map(|holder| receipts.get(holder)).copied().collect()
+    holders
+        .iter()
+        .filter_map(|holder| receipts.get(holder))
+        .copied()
+        .collect()
 }
 
 fn in_order(rows: &Rows) -> Vec<(Cursor, Envelope)> {
     let mut list: Vec<(Cursor, Envelope)> = rows
         .iter()
-        .map(|(id, (arrival, envelope))| (Cursor { arrival: *arrival, id: *id }, envelope.clone()))
+        .map(|(id, (arrival, envelope))| {
+            (
+                Cursor {
+                    arrival: *arrival,
+                    id: *id,
+                },
+                envelope.clone(),
+            )
+        })
         .collect();
     list.sort_unstable_by_key(|(cursor, _)| *cursor);
     list
@@ -414,7 +556,9 @@ fn in_order(rows: &Rows) -> Vec<(Cursor, Envelope)> {
 /// Orders cards by sequence; of two equal ones the lower hash is the greater.
 fn supersedes(one: &Card, other: &Card) -> core::cmp::Ordering {
     let hash = |card: &Card| *blake3::hash(&card.sealed).as_bytes();
-    one.sequence.cmp(&other.sequence).then_with(|| hash(other).cmp(&hash(one)))
+    one.sequence
+        .cmp(&other.sequence)
+        .then_with(|| hash(other).cmp(&hash(one)))
 }
 
 /// Holders that are read so that every envelope with W receipts is seen: R - W + 1.

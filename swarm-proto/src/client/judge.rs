@@ -29,12 +29,16 @@ pub fn judge(
         }
         (Request::Deposit(deposit), Message::Deposited(deposited)) => {
             let promise = Promise::of(&deposit.envelope, network);
-            deposited.receipts.retain(|receipt| receipt.binds(&promise, &network_id, crypto));
+            deposited
+                .receipts
+                .retain(|receipt| receipt.binds(&promise, &network_id, crypto));
             true
         }
         (Request::Fetch { keys, .. }, Message::Page(page)) => {
             let address = keys.address();
-            page.rows.iter().all(|(_, envelope)| envelope.header().address == address)
+            page.rows
+                .iter()
+                .all(|(_, envelope)| envelope.header().address == address)
         }
         (Request::CardAsk { keys }, Message::Card(card)) => {
             Statements::new(crypto, network_id).verify_card(keys, card)
@@ -42,7 +46,11 @@ pub fn judge(
         (Request::Delete(_) | Request::CardPut(_), Message::Done { .. }) => true,
         (_, _) => false,
     };
-    if fits { Ok(answer) } else { Err(AskFailure::Senseless) }
+    if fits {
+        Ok(answer)
+    } else {
+        Err(AskFailure::Senseless)
+    }
 }
 
 /// A part of a member list whose records are all signed by their relays. Only [`judge_list`] makes one.

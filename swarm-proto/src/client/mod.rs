@@ -334,7 +334,10 @@ impl Client {
     /// Takes one input and adds what is to be done to `out`.
     pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         match input {
-            Input::Command { id, command: Command::Cancel } => self.cancel(id),
+            Input::Command {
+                id,
+                command: Command::Cancel,
+            } => self.cancel(id),
             Input::Command { id, command } => self.command(now, id, command, out),
             Input::Answered { ask, answer } => self.answered(now, ask, answer, out),
             Input::Listed { ask, part } => self.listed(now, ask, part, out),
@@ -347,7 +350,10 @@ impl Client {
         let asks = self.asks.values().map(|asked| asked.ends);
         let loading = self.loading.values().map(|loading| loading.ends);
         let errands = self.errands.values().filter_map(Errand::wakes);
-        asks.chain(loading).chain(errands).chain([self.list_due]).min()
+        asks.chain(loading)
+            .chain(errands)
+            .chain([self.list_due])
+            .min()
     }
 
     /// The member list.
@@ -362,11 +368,15 @@ impl Client {
 
     fn command(&mut self, now: Now, id: CommandId, command: Command, out: &mut Vec<Effect>) {
         if self.errands.len() >= limits::ERRANDS_MAX {
-            let why = Trouble::Refused(Refusal::TooBusy { retry_after_ms: 1_000 });
+            let why = Trouble::Refused(Refusal::TooBusy {
+                retry_after_ms: 1_000,
+            });
             out.push(Effect::Report(Event::Failed { id, why }));
             return;
         }
-        let Some(errand) = Errand::new(id, command, &self.network) else { return };
+        let Some(errand) = Errand::new(id, command, &self.network) else {
+            return;
+        };
         self.errands.insert(id, errand);
         self.advance(now, id, out);
     }
@@ -383,7 +393,9 @@ impl Client {
         answer: Result<Message, AskFailure>,
         out: &mut Vec<Effect>,
     ) {
-        let Some(asked) = self.asks.remove(&ask) else { return };
+        let Some(asked) = self.asks.remove(&ask) else {
+            return;
+        };
         if let Err(failure) = answer {
             self.blame(now, &asked.path, failure);
         }
@@ -400,10 +412,14 @@ impl Client {
     fn blame(&mut self, now: Now, path: &Path, failure: AskFailure) {
         let (relay, pause) = match failure {
             AskFailure::Guard => (Some(path.guard()), AVOID),
-            AskFailure::Hop { hop, refusal: Refusal::HopUnreachable } => {
-                (path.hops.get(hop + 1).copied(), AVOID)
-            }
-            AskFailure::Hop { hop, refusal: Refusal::Restarted { retry_after_ms } } => {
+            AskFailure::Hop {
+                hop,
+                refusal: Refusal::HopUnreachable,
+            } => (path.hops.get(hop + 1).copied(), AVOID),
+            AskFailure::Hop {
+                hop,
+                refusal: Refusal::Restarted { retry_after_ms },
+            } => {
                 let pause = Duration::from_millis(retry_after_ms).min(AVOID_MAX);
                 (path.hops.get(hop).copied(), pause)
             }
@@ -425,7 +441,9 @@ impl Client {
                 return;
             }
             let room = self.asks.len() < limits::ASKS_IN_FLIGHT_MAX;
-            let placement = self.view.placement(&self.network, errand.epoch(), errand.cell());
+            let placement = self
+                .view
+                .placement(&self.network, errand.epoch(), errand.cell());
             let holders = placement.ranked();
             let next = errand.next(now, &self.network, holders, &mut self.rng);
             match next {
@@ -433,7 +451,12 @@ impl Client {
                     errand.put_off(holder);
                     return;
                 }
-                Next::Ask { holder, size, answer, request } => {
+                Next::Ask {
+                    holder,
+                    size,
+                    answer,
+                    request,
+                } => {
                     let ask = self.ask(now, id, holder, size, answer, request);
                     match ask {
                         Some(ask) => out.push(Effect::Ask(ask)),
@@ -481,8 +504,22 @@ impl Client {
         let path = choice.path(holder, &mut self.rng)?;
         let id = AskId(self.next_ask);
         self.next_ask = self.next_ask.wrapping_add(1);
-        self.asks.insert(id, Asked { command, path, ends: now.mono.plus(ASK_LIFE) });
-        Some(Ask { id, command, path, size, answer, request })
+        self.asks.insert(
+            id,
+            Asked {
+                command,
+                path,
+                ends: now.mono.plus(ASK_LIFE),
+            },
+        );
+        Some(Ask {
+            id,
+            command,
+            path,
+            size,
+            answer,
+            request,
+        })
     }
 
     /// The holder cannot be asked by the rules of paths: another one is tried.
@@ -494,13 +531,21 @@ impl Client {
 
     fn wake(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.avoid.retain(|_, until| *until > now.mono);
-        let late: Vec<AskId> =
-            self.asks.iter().filter(|(_, a)| a.ends <= now.mono).map(|(id, _)| *id).collect();
+        let late: Vec<AskId> = self
+            .asks
+            .iter()
+            .filter(|(_, a)| a.ends <= now.mono)
+            .map(|(id, _)| *id)
+            .collect();
         for ask in late {
             self.answered(now, ask, Err(AskFailure::Timeout), out);
         }
-        let late: Vec<AskId> =
-            self.loading.iter().filter(|(_, l)| l.ends <= now.mono).map(|(id, _)| *id).collect();
+        let late: Vec<AskId> = self
+            .loading
+            .iter()
+            .filter(|(_, l)| l.ends <= now.mono)
+            .map(|(id, _)| *id)
+            .collect();
         for ask in late {
             self.listed(now, ask, None, out);
         }
@@ -528,27 +573,51 @@ impl Client {
             sources.swap_remove(at);
         }
         for source in sources {
-            self.load_part(now, source, ListAsk { held: [0; 32], from: 0 }, out);
+            self.load_part(
+                now,
+                source,
+                ListAsk {
+                    held: [0; 32],
+                    from: 0,
+                },
+                out,
+            );
         }
     }
 
     fn load_part(&mut self, now: Now, source: Source, question: ListAsk, out: &mut Vec<Effect>) {
         let ask = AskId(self.next_ask);
         self.next_ask = self.next_ask.wrapping_add(1);
-        self.loading.insert(ask, Loading { source, ends: now.mono.plus(ASK_LIFE) });
-        out.push(Effect::List { ask, source, question });
+        self.loading.insert(
+            ask,
+            Loading {
+                source,
+                ends: now.mono.plus(ASK_LIFE),
+            },
+        );
+        out.push(Effect::List {
+            ask,
+            source,
+            question,
+        });
     }
 
     fn listed(&mut self, now: Now, ask: AskId, part: Option<JudgedPart>, out: &mut Vec<Effect>) {
-        let Some(loading) = self.loading.remove(&ask) else { return };
+        let Some(loading) = self.loading.remove(&ask) else {
+            return;
+        };
         if let Some(JudgedPart(part)) = part {
             let loaded = u32::try_from(part.members.len()).unwrap_or(u32::MAX);
             let next = part.from.saturating_add(loaded);
             for member in part.members {
-                self.view.insert(VerifiedRecord::admitted(member.record), &member.keys, now);
+                self.view
+                    .insert(VerifiedRecord::admitted(member.record), &member.keys, now);
             }
             if next < part.total && loaded > 0 {
-                let question = ListAsk { held: part.hash, from: next };
+                let question = ListAsk {
+                    held: part.hash,
+                    from: next,
+                };
                 self.load_part(now, loading.source, question, out);
                 return;
             }

@@ -11,7 +11,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::Rng;
 
 use crate::id::NodeId;
-use crate::members::{Member, Snapshot};
+use crate::members::{Address, Member, Snapshot, Subnet};
 use crate::network::Network;
 use crate::time::{TimeScale, UnixTime};
 
@@ -95,7 +95,7 @@ impl Choice<'_> {
         let guard = self.pick_pinned(&self.pinned.guards, false, &[holder], rng)?;
         let second = self.pick_pinned(&self.pinned.second, true, &[holder, guard], rng);
         let any = |chosen: &[&Member], rng: &mut ChaCha12Rng| {
-            let candidates = self.snapshot.iter().filter(|member| {
+            let candidates = self.snapshot.iter().map(AsRef::as_ref).filter(|member| {
                 !self.avoid.contains(&member.id())
                     && !member.record().leaving
                     && fits(chosen, member)
@@ -108,7 +108,9 @@ impl Choice<'_> {
             None => any(&[holder, guard], rng)?,
         };
         let middle = any(&[holder, guard, second], rng)?;
-        Some(Path { hops: [guard.id(), second.id(), middle.id(), holder.id()] })
+        Some(Path {
+            hops: [guard.id(), second.id(), middle.id(), holder.id()],
+        })
     }
 
     /// One of `pins` that fits: the first one if order matters, any otherwise.
@@ -122,14 +124,20 @@ impl Choice<'_> {
         let usable: Vec<&Member> = pins
             .iter()
             .filter(|pin| !self.avoid.contains(&pin.id))
-            .filter_map(|pin| self.snapshot.find(&pin.id))
+            .filter_map(|pin| self.snapshot.find(&pin.id).map(AsRef::as_ref))
             .filter(|member| self.fits(chosen, member))
             .collect();
-        if any { pick(&usable, rng).copied() } else { usable.first().copied() }
+        if any {
+            pick(&usable, rng).copied()
+        } else {
+            usable.first().copied()
+        }
     }
 
     fn fits(&self, chosen: &[&Member], next: &Member) -> bool {
-        chosen.iter().all(|other| other.id() != next.id() && !self.related(other, next))
+        chosen
+            .iter()
+            .all(|other| other.id() != next.id() && !self.related(other, next))
     }
 
     fn related(&self, one: &Member, other: &Member) -> bool {
@@ -138,10 +146,18 @@ impl Choice<'_> {
             return true;
         }
         self.network.caps.per_path != 0
-            && one.record().subnets_large().any(|subnet| {
-                other.record().subnets_large().any(|also| also == subnet)
-            })
+            && large_subnets(one).any(|subnet| large_subnets(other).any(|also| also == subnet))
     }
+}
+
+/// The /16 or /32 of each of its addresses.
+fn large_subnets(member: &Member) -> impl Iterator<Item = Subnet> + '_ {
+    member
+        .record()
+        .addresses
+        .iter()
+        .flatten()
+        .map(Address::subnet_large)
 }
 
 fn fill(
@@ -159,7 +175,10 @@ fn fill(
             .copied()
             .collect();
         let Some(id) = pick(&free, rng) else { return };
-        pins.push(Pin { id: *id, until: until(rng) });
+        pins.push(Pin {
+            id: *id,
+            until: until(rng),
+        });
     }
 }
 

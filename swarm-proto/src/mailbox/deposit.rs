@@ -113,14 +113,21 @@ impl Deposits {
         let keys = deposit.keys;
         out.store(
             Ticket::Deposit(promise.id),
-            StoreOp::Put { keys, row: row.clone(), expires: promise.expires, quota: Quota::of(&keys) },
+            StoreOp::Put {
+                keys,
+                row: row.clone(),
+                expires: promise.expires,
+                quota: Quota::of(&keys),
+            },
         );
         for sibling in context.siblings(promise.epoch, promise.cell) {
             out.send(sibling, copy_of(CopyAge::First, keys, &row));
         }
         let wakes = now.mono.plus(SPARES_AFTER);
         self.deadlines.insert((wakes, promise.id));
-        self.under_way_bytes = self.under_way_bytes.saturating_add(row.envelope.bytes().len());
+        self.under_way_bytes = self
+            .under_way_bytes
+            .saturating_add(row.envelope.bytes().len());
         let under_way = UnderWay {
             streams: alloc::vec![stream],
             keys,
@@ -146,7 +153,9 @@ impl Deposits {
     ) {
         match done {
             StoreDone::Kept { arrival, .. } => {
-                let Some(under_way) = self.under_way.get_mut(&id) else { return };
+                let Some(under_way) = self.under_way.get_mut(&id) else {
+                    return;
+                };
                 under_way.row.arrival = arrival;
                 let time = context.network.scale.tick_of(now.unix);
                 let bytes = under_way.promise.statement(&context.network_id, time);
@@ -174,7 +183,9 @@ impl Deposits {
         receipt: Receipt,
         out: &mut Effects,
     ) {
-        let Some(under_way) = self.under_way.get_mut(&id) else { return };
+        let Some(under_way) = self.under_way.get_mut(&id) else {
+            return;
+        };
         under_way.receipts.insert(receipt.holder.node_id(), receipt);
         if under_way.receipts.len() >= context.w() {
             self.finish(context, now, id, out);
@@ -204,7 +215,9 @@ impl Deposits {
             }
             return;
         }
-        let Some(unfinished) = self.unfinished.get_mut(&id) else { return };
+        let Some(unfinished) = self.unfinished.get_mut(&id) else {
+            return;
+        };
         let settled = match copied.outcome {
             Ok(_) => unfinished.promise == copied.promise,
             Err(refusal) => is_final(refusal),
@@ -219,9 +232,21 @@ impl Deposits {
     }
 
     /// Step 5: the row of an unfinished deposit, to be copied again.
-    pub(crate) fn read(&self, context: &Context, id: EnvelopeId, row: Option<StoredRow>, out: &mut Effects) {
-        let (Some(unfinished), Some(stored)) = (self.unfinished.get(&id), row) else { return };
-        for holder in unfinished.missing.iter().filter(|holder| !context.is_gone(holder)) {
+    pub(crate) fn read(
+        &self,
+        context: &Context,
+        id: EnvelopeId,
+        row: Option<StoredRow>,
+        out: &mut Effects,
+    ) {
+        let (Some(unfinished), Some(stored)) = (self.unfinished.get(&id), row) else {
+            return;
+        };
+        for holder in unfinished
+            .missing
+            .iter()
+            .filter(|holder| !context.is_gone(holder))
+        {
             out.send(*holder, copy_of(CopyAge::Later, stored.keys, &stored.row));
         }
     }
@@ -272,7 +297,9 @@ impl Deposits {
     }
 
     fn wake_under_way(&mut self, context: &Context, now: Now, id: EnvelopeId, out: &mut Effects) {
-        let Some(under_way) = self.under_way.get_mut(&id) else { return };
+        let Some(under_way) = self.under_way.get_mut(&id) else {
+            return;
+        };
         if now.mono >= under_way.ends {
             self.finish(context, now, id, out);
             return;
@@ -284,7 +311,10 @@ impl Deposits {
             for relay in placement.holders().iter().chain(placement.spares()) {
                 let asked = *relay == context.me || under_way.receipts.contains_key(relay);
                 if !asked && !context.is_gone(relay) {
-                    out.send(*relay, copy_of(CopyAge::First, under_way.keys, &under_way.row));
+                    out.send(
+                        *relay,
+                        copy_of(CopyAge::First, under_way.keys, &under_way.row),
+                    );
                 }
             }
         }
@@ -293,13 +323,19 @@ impl Deposits {
     }
 
     fn wake_unfinished(&mut self, context: &Context, now: Now, id: EnvelopeId, out: &mut Effects) {
-        let Some(unfinished) = self.unfinished.get(&id) else { return };
+        let Some(unfinished) = self.unfinished.get(&id) else {
+            return;
+        };
         if context.network.scale.hour_start(unfinished.promise.expires) <= now.unix {
             self.forget_unfinished(id);
             return;
         }
         let pause = (unfinished.pause * 2).min(limits::COPY_RETRY_MAX);
-        if unfinished.missing.iter().any(|holder| !context.is_gone(holder)) {
+        if unfinished
+            .missing
+            .iter()
+            .any(|holder| !context.is_gone(holder))
+        {
             out.store(Ticket::Recopy(id), StoreOp::Read { id });
         }
         self.schedule(id, now.mono.plus(pause), pause);
@@ -307,7 +343,9 @@ impl Deposits {
 
     /// Step 4: answers with the receipts that are there, and leaves the rest to later tries.
     fn finish(&mut self, context: &Context, now: Now, id: EnvelopeId, out: &mut Effects) {
-        let Some(under_way) = self.take(id) else { return };
+        let Some(under_way) = self.take(id) else {
+            return;
+        };
         if !under_way.receipts.contains_key(&context.me) {
             // The own copy is not durable yet: it may still be, but nothing may be promised for it.
             if under_way.receipts.len() < context.w() {
@@ -323,7 +361,10 @@ impl Deposits {
             holders: under_way.receipts.keys().copied().collect(),
         });
         for stream in &under_way.streams {
-            let answer = Deposited { arrival: under_way.row.arrival, receipts: receipts.clone() };
+            let answer = Deposited {
+                arrival: under_way.row.arrival,
+                receipts: receipts.clone(),
+            };
             out.answer(*stream, Message::Deposited(answer));
         }
         self.leave_unfinished(context, now, &under_way, out);
@@ -354,12 +395,22 @@ impl Deposits {
         }
         let pause = limits::COPY_RETRY_MIN;
         let wakes = now.mono.plus(pause);
-        self.unfinished.insert(promise.id, Unfinished { promise, missing, pause, wakes });
+        self.unfinished.insert(
+            promise.id,
+            Unfinished {
+                promise,
+                missing,
+                pause,
+                wakes,
+            },
+        );
         self.deadlines.insert((wakes, promise.id));
     }
 
     fn give_up(&mut self, id: EnvelopeId, refusal: Refusal, out: &mut Effects) {
-        let Some(under_way) = self.take(id) else { return };
+        let Some(under_way) = self.take(id) else {
+            return;
+        };
         for stream in under_way.streams {
             out.refuse(stream, refusal);
         }
@@ -374,7 +425,9 @@ impl Deposits {
     }
 
     fn schedule(&mut self, id: EnvelopeId, at: Instant, pause: Duration) {
-        let Some(unfinished) = self.unfinished.get_mut(&id) else { return };
+        let Some(unfinished) = self.unfinished.get_mut(&id) else {
+            return;
+        };
         self.deadlines.remove(&(unfinished.wakes, id));
         unfinished.pause = pause;
         unfinished.wakes = at;
@@ -424,11 +477,17 @@ fn is_final(refusal: Refusal) -> bool {
 }
 
 fn copy_of(age: CopyAge, keys: MailboxKeys, row: &Row) -> Message {
-    Message::Copy(Copy { age, keys, row: row.clone() })
+    Message::Copy(Copy {
+        age,
+        keys,
+        row: row.clone(),
+    })
 }
 
 fn busy() -> Refusal {
-    Refusal::TooBusy { retry_after_ms: BUSY_RETRY_MS }
+    Refusal::TooBusy {
+        retry_after_ms: BUSY_RETRY_MS,
+    }
 }
 
 /// Streams that may wait for one deposit: retries of one client through other paths.

@@ -58,7 +58,12 @@ pub(crate) fn card_ask(
     out: &mut Effects,
 ) {
     if is_fresh(context, now, ask.time) {
-        out.store(Ticket::Card { stream }, StoreOp::Card { address: ask.keys.address() });
+        out.store(
+            Ticket::Card { stream },
+            StoreOp::Card {
+                address: ask.keys.address(),
+            },
+        );
     } else {
         out.refuse(stream, Refusal::Clock { time: now.unix });
     }

@@ -41,6 +41,8 @@ fn refusal_of(why: NotKept, now: Now) -> Refusal {
         NotKept::Expired => Refusal::Expired { time: now.unix },
         NotKept::MailboxFull => Refusal::MailboxFull,
         NotKept::DiskFull => Refusal::DiskFull,
-        NotKept::Busy => Refusal::TooBusy { retry_after_ms: 1_000 },
+        NotKept::Busy => Refusal::TooBusy {
+            retry_after_ms: 1_000,
+        },
     }
 }

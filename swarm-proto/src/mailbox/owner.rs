@@ -34,7 +34,10 @@ pub(crate) fn erase(
     match (refusal, stream) {
         (None, _) => {
             let tombstone = erase.tombstone.clone();
-            let ticket = Ticket::Erase { stream, erase: Arc::new(erase) };
+            let ticket = Ticket::Erase {
+                stream,
+                erase: Arc::new(erase),
+            };
             out.store(ticket, StoreOp::Delete { tombstone });
         }
         (Some(refusal), Some(stream)) => out.refuse(stream, refusal),
@@ -57,7 +60,13 @@ pub(crate) fn erased(
         return;
     };
     out.answer(stream, Message::Done { existed });
-    pass_on(context, &erase.tombstone.keys, erase.epoch, &Message::Erase(erase.clone()), out);
+    pass_on(
+        context,
+        &erase.tombstone.keys,
+        erase.epoch,
+        &Message::Erase(erase.clone()),
+        out,
+    );
 }
 
 /// Keeps a card: for the owner on a stream, or because a sibling passed it on.
@@ -68,10 +77,22 @@ pub(crate) fn card_put(
     put: CardPut,
     out: &mut Effects,
 ) {
-    match (admit(context, now, &put.keys, put.epoch, put.card.expires), stream) {
+    match (
+        admit(context, now, &put.keys, put.epoch, put.card.expires),
+        stream,
+    ) {
         (Ok(()), _) => {
-            let request = StoreOp::PutCard { keys: put.keys, card: put.card.clone() };
-            out.store(Ticket::CardPut { stream, put: Arc::new(put) }, request);
+            let request = StoreOp::PutCard {
+                keys: put.keys,
+                card: put.card.clone(),
+            };
+            out.store(
+                Ticket::CardPut {
+                    stream,
+                    put: Arc::new(put),
+                },
+                request,
+            );
         }
         (Err(refusal), Some(stream)) => out.refuse(stream, refusal),
         (Err(_), None) => {}
@@ -93,7 +114,13 @@ pub(crate) fn card_kept(
         return;
     }
     out.answer(stream, Message::Done { existed: true });
-    pass_on(context, &put.keys, put.epoch, &Message::CardCopy(put.clone()), out);
+    pass_on(
+        context,
+        &put.keys,
+        put.epoch,
+        &Message::CardCopy(put.clone()),
+        out,
+    );
 }
 
 /// Holders only, and nothing that would stay for ever.
@@ -138,6 +165,8 @@ fn why_not(done: &StoreDone, now: Now) -> Refusal {
     if let StoreDone::NotKept(why) = done {
         refusal_of(*why, now)
     } else {
-        Refusal::TooBusy { retry_after_ms: 1_000 }
+        Refusal::TooBusy {
+            retry_after_ms: 1_000,
+        }
     }
 }

@@ -45,12 +45,19 @@ impl Promise {
     pub fn statement(&self, network: &NetworkId, time: Tick) -> Vec<u8> {
         let mut promise = Writer::with_capacity(48);
         self.encode(&mut promise);
-        statement(&Label::RECEIPT, network, &[&promise.finish(), &time.0.to_be_bytes()])
+        statement(
+            &Label::RECEIPT,
+            network,
+            &[&promise.finish(), &time.0.to_be_bytes()],
+        )
     }
 
     /// Writes 48 bytes.
     pub fn encode(&self, writer: &mut Writer) {
-        writer.u32(u32::from(self.cell.0)).u32(self.epoch.0).put(&self.id.0);
+        writer
+            .u32(u32::from(self.cell.0))
+            .u32(self.epoch.0)
+            .put(&self.id.0);
         writer.u32(self.length).u32(self.expires.0);
     }
 
@@ -84,12 +91,19 @@ pub struct Receipt {
 impl Receipt {
     /// Whether this receipt binds its holder to `promise`.
     pub fn binds(&self, promise: &Promise, network: &NetworkId, crypto: &dyn Crypto) -> bool {
-        crypto.verify(&self.holder.0, &promise.statement(network, self.time), &self.signature)
+        crypto.verify(
+            &self.holder.0,
+            &promise.statement(network, self.time),
+            &self.signature,
+        )
     }
 
     /// Writes 100 bytes.
     pub fn encode(&self, writer: &mut Writer) {
-        writer.put(&self.holder.0).u32(self.time.0).put(&self.signature.0);
+        writer
+            .put(&self.holder.0)
+            .u32(self.time.0)
+            .put(&self.signature.0);
     }
 
     /// Reads 100 bytes.

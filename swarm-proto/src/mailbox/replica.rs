@@ -25,7 +25,12 @@ pub(crate) fn copy(context: &Context, now: Now, from: NodeId, copy: Copy, out: &
     let quota = Quota::of_replica(&copy.keys);
     out.store(
         Ticket::Copy { to: from, promise },
-        StoreOp::Put { keys: copy.keys, row: copy.row, expires: promise.expires, quota },
+        StoreOp::Put {
+            keys: copy.keys,
+            row: copy.row,
+            expires: promise.expires,
+            quota,
+        },
     );
 }
 
@@ -42,7 +47,15 @@ pub(crate) fn stored(
         StoreDone::Kept { arrival, .. } => {
             let time = context.network.scale.tick_of(now.unix);
             let bytes = promise.statement(&context.network_id, time);
-            out.sign(SignTicket::Copy { to, promise, arrival, time }, bytes);
+            out.sign(
+                SignTicket::Copy {
+                    to,
+                    promise,
+                    arrival,
+                    time,
+                },
+                bytes,
+            );
         }
         StoreDone::NotKept(why) => decline(to, promise, refusal_of(why, now), out),
         StoreDone::Failed
@@ -65,7 +78,14 @@ pub(crate) fn signed(
     receipt: Receipt,
     out: &mut Effects,
 ) {
-    out.send(to, Message::Copied(Copied { arrival, promise, outcome: Ok(receipt) }));
+    out.send(
+        to,
+        Message::Copied(Copied {
+            arrival,
+            promise,
+            outcome: Ok(receipt),
+        }),
+    );
 }
 
 fn admit(context: &Context, now: Now, copy: &Copy, promise: &Promise) -> Result<(), Refusal> {
@@ -88,7 +108,10 @@ fn admit(context: &Context, now: Now, copy: &Copy, promise: &Promise) -> Result<
             }
         }
     }
-    if context.placement(promise.epoch, promise.cell).takes_copy(&context.me) {
+    if context
+        .placement(promise.epoch, promise.cell)
+        .takes_copy(&context.me)
+    {
         Ok(())
     } else {
         Err(Refusal::WrongHolder)
@@ -96,6 +119,10 @@ fn admit(context: &Context, now: Now, copy: &Copy, promise: &Promise) -> Result<
 }
 
 fn decline(to: NodeId, promise: Promise, refusal: Refusal, out: &mut Effects) {
-    let copied = Copied { arrival: Tick(0), promise, outcome: Err(refusal) };
+    let copied = Copied {
+        arrival: Tick(0),
+        promise,
+        outcome: Err(refusal),
+    };
     out.send(to, Message::Copied(copied));
 }

@@ -79,7 +79,10 @@ impl Gossip {
         next: OnionPublicKey,
         out: &mut Effects,
     ) {
-        let keys = OnionKeys { current: Some(current), next: Some(next) };
+        let keys = OnionKeys {
+            current: Some(current),
+            next: Some(next),
+        };
         self.onion = Some((generation, keys));
         self.issue(context, now, out);
     }
@@ -134,7 +137,9 @@ impl Gossip {
         let step = if message.step == 1 {
             self.accept(now, key, &snapshot, message.ranges.clone())
         } else {
-            let Some(exchange) = self.exchanges.get_mut(&key) else { return };
+            let Some(exchange) = self.exchanges.get_mut(&key) else {
+                return;
+            };
             exchange.side.answer(message.ranges.clone()).ok()
         };
         let Some(step) = step else {
@@ -149,7 +154,11 @@ impl Gossip {
         self.want(from, &snapshot, &step, out);
         if let Some(ranges) = step.reply {
             let next = message.step.saturating_add(1);
-            let reply = Reconcile { exchange: message.exchange, step: next, ranges };
+            let reply = Reconcile {
+                exchange: message.exchange,
+                step: next,
+                ranges,
+            };
             out.send(from, Message::Reconcile(reply));
         } else {
             self.exchanges.remove(&key);
@@ -168,8 +177,11 @@ impl Gossip {
         out: &mut Effects,
     ) {
         let snapshot = context.view.snapshot();
-        let records: Vec<RecordWithKeys> =
-            items.iter().filter_map(|item| snapshot.find_item(item)).map(with_keys).collect();
+        let records: Vec<RecordWithKeys> = items
+            .iter()
+            .filter_map(|item| snapshot.find_item(item))
+            .map(with_keys)
+            .collect();
         for records in records.chunks(limits::RECORDS_PER_MESSAGE_MAX) {
             out.send(from, Message::Records(records.to_vec()));
         }
@@ -221,7 +233,8 @@ impl Gossip {
         }
         if self.round_at <= now.mono {
             self.round_at = now.mono.plus(round_pause(context));
-            self.exchanges.retain(|_, exchange| exchange.ends > now.mono);
+            self.exchanges
+                .retain(|_, exchange| exchange.ends > now.mono);
             refresh(context, now, out);
             for partner in partners(context) {
                 self.open(context, now, partner, out);
@@ -231,7 +244,10 @@ impl Gossip {
 
     /// When something is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        [self.renew_at, Some(self.round_at)].into_iter().flatten().min()
+        [self.renew_at, Some(self.round_at)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn open(&mut self, context: &Context, now: Now, to: NodeId, out: &mut Effects) {
@@ -246,8 +262,22 @@ impl Gossip {
         let exchange = self.next_exchange;
         self.next_exchange = exchange.wrapping_add(1);
         let ends = now.mono.plus(EXCHANGE_LIFE);
-        self.exchanges.insert((to, exchange, true), Exchange { side, ends, differed: false });
-        out.send(to, Message::Reconcile(Reconcile { exchange, step: 1, ranges }));
+        self.exchanges.insert(
+            (to, exchange, true),
+            Exchange {
+                side,
+                ends,
+                differed: false,
+            },
+        );
+        out.send(
+            to,
+            Message::Reconcile(Reconcile {
+                exchange,
+                step: 1,
+                ranges,
+            }),
+        );
     }
 
     fn accept(
@@ -257,20 +287,35 @@ impl Gossip {
         snapshot: &Snapshot,
         opening: Bytes,
     ) -> Option<Step> {
-        let of_this_peer = self.exchanges.keys().filter(|(peer, _, _)| *peer == key.0).count();
+        let of_this_peer = self
+            .exchanges
+            .keys()
+            .filter(|(peer, _, _)| *peer == key.0)
+            .count();
         if self.exchanges.len() >= limits::EXCHANGES_MAX || of_this_peer >= EXCHANGES_PER_PEER_MAX {
             return None;
         }
         let (side, step) = Reconciler::accept(items(snapshot), opening).ok()?;
         let ends = now.mono.plus(EXCHANGE_LIFE);
-        self.exchanges.insert(key, Exchange { side, ends, differed: false });
+        self.exchanges.insert(
+            key,
+            Exchange {
+                side,
+                ends,
+                differed: false,
+            },
+        );
         Some(step)
     }
 
     /// Asks for what would be news ([LST-3]).
     fn want(&self, from: NodeId, snapshot: &Snapshot, step: &Step, out: &mut Effects) {
-        let news: Vec<[u8; 32]> =
-            step.want.iter().filter(|item| snapshot.is_news(item)).copied().collect();
+        let news: Vec<[u8; 32]> = step
+            .want
+            .iter()
+            .filter(|item| snapshot.is_news(item))
+            .copied()
+            .collect();
         for items in news.chunks(limits::IDS_PER_MESSAGE_MAX) {
             out.send(from, Message::Want(items.to_vec()));
         }
@@ -278,7 +323,9 @@ impl Gossip {
 
     /// Has the own record signed, unless the one that is out still says the same ([REC-2]).
     fn issue(&mut self, context: &Context, now: Now, out: &mut Effects) {
-        let Some((generation, keys)) = &self.onion else { return };
+        let Some((generation, keys)) = &self.onion else {
+            return;
+        };
         if self.signing {
             return;
         }
@@ -301,9 +348,15 @@ impl Gossip {
             puzzle: 0,
             signature: Signature([0; 64]),
         };
-        self.renew_at =
-            Some(now.mono.plus(scale.minutes(limits::RECORD_RENEW_HOURS * HOUR_MINUTES)));
-        if let Some(issued) = self.issued.as_ref().filter(|issued| issued.sequence >= tick) {
+        self.renew_at = Some(
+            now.mono
+                .plus(scale.minutes(limits::RECORD_RENEW_HOURS * HOUR_MINUTES)),
+        );
+        if let Some(issued) = self
+            .issued
+            .as_ref()
+            .filter(|issued| issued.sequence >= tick)
+        {
             // One sequence, one record: another one must wait for the next tick.
             let next = scale.tick_start(issued.sequence.plus(1)).distance(now.unix);
             self.renew_at = Some(now.mono.plus(next.max(Duration::from_millis(1))));
@@ -315,11 +368,20 @@ impl Gossip {
     }
 
     fn publish(&self, context: &mut Context, now: Now, record: Record, out: &mut Effects) {
-        let keys = self.onion.as_ref().map(|(_, keys)| keys.clone()).unwrap_or_default();
-        context.view.insert(VerifiedRecord::admitted(record.clone()), &keys, now);
+        let keys = self
+            .onion
+            .as_ref()
+            .map(|(_, keys)| keys.clone())
+            .unwrap_or_default();
+        context
+            .view
+            .insert(VerifiedRecord::admitted(record.clone()), &keys, now);
         refresh(context, now, out);
         for partner in partners(context) {
-            let records = alloc::vec![RecordWithKeys { record: record.clone(), keys: keys.clone() }];
+            let records = alloc::vec![RecordWithKeys {
+                record: record.clone(),
+                keys: keys.clone()
+            }];
             out.send(partner, Message::Records(records));
         }
     }
@@ -351,17 +413,26 @@ fn partners(context: &Context) -> Vec<NodeId> {
 
 /// Ten minutes of the network's calendar, give or take a tenth, so that relays do not fall into step.
 fn round_pause(context: &Context) -> Duration {
-    let pause = context.network.scale.minutes(limits::MEMBERS_RECONCILE_MINUTES);
+    let pause = context
+        .network
+        .scale
+        .minutes(limits::MEMBERS_RECONCILE_MINUTES);
     let tenth = u64::try_from(pause.as_millis() / 10).unwrap_or(1).max(1);
     pause + Duration::from_millis(context.rng.borrow_mut().next_u64() % tenth)
 }
 
 fn items(snapshot: &Snapshot) -> Vec<[u8; 32]> {
-    snapshot.iter().map(|member| *member.verified().item()).collect()
+    snapshot
+        .iter()
+        .map(|member| *member.verified().item())
+        .collect()
 }
 
 fn with_keys(member: &Arc<Member>) -> RecordWithKeys {
-    RecordWithKeys { record: member.record().clone(), keys: member.keys().clone() }
+    RecordWithKeys {
+        record: member.record().clone(),
+        keys: member.keys().clone(),
+    }
 }
 
 /// How long an exchange may take: a few round trips between slow links.

@@ -62,6 +62,15 @@ pub struct Snapshot {
     hash: [u8; 32],
 }
 
+/// Two lists are equal if they have the same records ([LST-1]).
+impl PartialEq for Snapshot {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash
+    }
+}
+
+impl Eq for Snapshot {}
+
 impl Snapshot {
     /// Names a list of members that is sorted by node id, without repeats.
     pub(super) fn of_sorted(members: Vec<Arc<Member>>) -> Self {

@@ -10,8 +10,8 @@ use core::cell::RefCell;
 
 use crate::id::NodeId;
 use crate::limits;
-use crate::members::{Eligible, Inserted, Member, MemberList, OnionKeys, Snapshot, VerifiedRecord};
 use crate::members::guards;
+use crate::members::{Eligible, Inserted, Member, MemberList, OnionKeys, Snapshot, VerifiedRecord};
 use crate::network::Network;
 use crate::place::{Cell, Place, Placement, PlacementMemo};
 use crate::time::{Epoch, Now, TimeScale, UnixTime};
@@ -67,15 +67,23 @@ impl View {
         if before.hash() == self.snapshot.hash() && Arc::ptr_eq(&before, &self.snapshot) {
             return false;
         }
-        for member in before.iter().filter(|member| self.snapshot.find(&member.id()).is_none()) {
+        for member in before
+            .iter()
+            .filter(|member| self.snapshot.find(&member.id()).is_none())
+        {
             if self.former.len() < limits::MEMBERS_MAX {
-                self.former.insert(member.id(), (Arc::clone(member), now.unix));
+                self.former
+                    .insert(member.id(), (Arc::clone(member), now.unix));
             }
         }
-        let oldest = network.scale.epoch_of(now.unix).minus(limits::EPOCHS_REMEMBERED);
+        let oldest = network
+            .scale
+            .epoch_of(now.unix)
+            .minus(limits::EPOCHS_REMEMBERED);
         let oldest = network.scale.epoch_start(oldest);
         let snapshot = &self.snapshot;
-        self.former.retain(|id, (_, lapsed)| *lapsed > oldest && snapshot.find(id).is_none());
+        self.former
+            .retain(|id, (_, lapsed)| *lapsed > oldest && snapshot.find(id).is_none());
         self.eligible.borrow_mut().clear();
         true
     }
@@ -83,7 +91,9 @@ impl View {
     /// The relays around a cell.
     pub(crate) fn placement(&self, network: &Network, epoch: Epoch, cell: Cell) -> Arc<Placement> {
         let eligible = self.eligible(network, epoch);
-        self.memo.borrow_mut().of(network, &eligible, &Place::new(epoch, cell))
+        self.memo
+            .borrow_mut()
+            .of(network, &eligible, &Place::new(epoch, cell))
     }
 
     /// M(e).
@@ -111,6 +121,9 @@ impl View {
 
     /// The relays that may be guards.
     pub(crate) fn guards(&self, network: &Network, now: Now) -> Vec<NodeId> {
-        guards(network, &self.snapshot, now.unix).iter().map(|member| member.id()).collect()
+        guards(network, &self.snapshot, now.unix)
+            .iter()
+            .map(|member| member.id())
+            .collect()
     }
 }

@@ -30,18 +30,28 @@ pub enum CopyAge {
 
 impl Copy {
     pub(super) fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
-        let age = if reader.flag("copy purpose")? { CopyAge::Later } else { CopyAge::First };
+        let age = if reader.flag("copy purpose")? {
+            CopyAge::Later
+        } else {
+            CopyAge::First
+        };
         let keys = MailboxKeys::decode(reader)?;
         let write_signature = Signature(reader.array("write signature")?);
         let arrival = Tick(reader.u32("arrival")?);
-        let row = Row { write_signature, arrival, envelope: envelope(reader)? };
+        let row = Row {
+            write_signature,
+            arrival,
+            envelope: envelope(reader)?,
+        };
         Ok(Self { age, keys, row })
     }
 
     pub(super) fn encode(&self, writer: &mut Writer) {
         writer.u8(u8::from(self.age == CopyAge::Later));
         self.keys.encode(writer);
-        writer.put(&self.row.write_signature.0).u32(self.row.arrival.0);
+        writer
+            .put(&self.row.write_signature.0)
+            .u32(self.row.arrival.0);
         writer.put(self.row.envelope.bytes());
     }
 }
@@ -75,7 +85,11 @@ impl Copied {
             Some(refusal) => Err(refusal),
             None => Ok(Receipt::decode(reader)?),
         };
-        Ok(Self { arrival, promise, outcome })
+        Ok(Self {
+            arrival,
+            promise,
+            outcome,
+        })
     }
 
     pub(super) fn encode(&self, writer: &mut Writer) {

@@ -32,7 +32,12 @@ impl Deposit {
         let write_signature = Signature(reader.array("write signature")?);
         let long_stay = reader.array::<64>("long-stay signature")?;
         let long_stay = (long_stay != [0; 64]).then_some(Signature(long_stay));
-        Ok(Self { keys, write_signature, long_stay, envelope: envelope(reader)? })
+        Ok(Self {
+            keys,
+            write_signature,
+            long_stay,
+            envelope: envelope(reader)?,
+        })
     }
 
     pub(super) fn encode(&self, writer: &mut Writer) {
@@ -72,7 +77,10 @@ impl Fetch {
     pub(super) fn encode(&self, writer: &mut Writer) {
         self.keys.encode(writer);
         writer.u32(self.after.arrival.0).put(&self.after.id.0);
-        writer.u64(self.time.0).u8(self.answer.code()).put(&self.signature.0);
+        writer
+            .u64(self.time.0)
+            .u8(self.answer.code())
+            .put(&self.signature.0);
     }
 }
 
@@ -100,7 +108,9 @@ impl Erase {
     pub(super) fn encode(&self, writer: &mut Writer) {
         writer.u32(self.epoch.0);
         self.tombstone.keys.encode(writer);
-        writer.put(&self.tombstone.id.0).u32(self.tombstone.expires.0);
+        writer
+            .put(&self.tombstone.id.0)
+            .u32(self.tombstone.expires.0);
         writer.put(&self.tombstone.signature.0);
     }
 }
@@ -119,7 +129,11 @@ pub struct CardPut {
 impl CardPut {
     pub(super) fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
         let epoch = Epoch(reader.u32("epoch")?);
-        Ok(Self { epoch, keys: MailboxKeys::decode(reader)?, card: decode_card(reader)? })
+        Ok(Self {
+            epoch,
+            keys: MailboxKeys::decode(reader)?,
+            card: decode_card(reader)?,
+        })
     }
 
     pub(super) fn encode(&self, writer: &mut Writer) {
@@ -168,7 +182,9 @@ impl Deposited {
     pub(super) fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
         let arrival = Tick(reader.u32("arrival")?);
         let count = reader.count("receipts", RECEIPTS_MAX)?;
-        let receipts = (0..count).map(|_| Receipt::decode(reader)).collect::<Result<_, _>>()?;
+        let receipts = (0..count)
+            .map(|_| Receipt::decode(reader))
+            .collect::<Result<_, _>>()?;
         Ok(Self { arrival, receipts })
     }
 
@@ -185,8 +201,15 @@ pub(super) fn decode_page(reader: &mut Reader) -> Result<Page, Malformed> {
     let fingerprint = reader.array("page fingerprint")?;
     let more = reader.flag("page more")?;
     let number = reader.count("page rows", ROWS_MAX)?;
-    let rows = (0..number).map(|_| decode_page_row(reader)).collect::<Result<_, _>>()?;
-    Ok(Page { count, fingerprint, more, rows })
+    let rows = (0..number)
+        .map(|_| decode_page_row(reader))
+        .collect::<Result<_, _>>()?;
+    Ok(Page {
+        count,
+        fingerprint,
+        more,
+        rows,
+    })
 }
 
 fn decode_page_row(reader: &mut Reader) -> Result<(Tick, Envelope), Malformed> {
@@ -198,7 +221,10 @@ fn decode_page_row(reader: &mut Reader) -> Result<(Tick, Envelope), Malformed> {
 }
 
 pub(super) fn encode_page(page: &Page, writer: &mut Writer) {
-    writer.u32(page.count).put(&page.fingerprint).u8(u8::from(page.more));
+    writer
+        .u32(page.count)
+        .put(&page.fingerprint)
+        .u8(u8::from(page.more));
     writer.count(page.rows.len());
     for (arrival, envelope) in &page.rows {
         writer.u32(arrival.0);
@@ -217,12 +243,18 @@ pub(super) fn decode_card(reader: &mut Reader) -> Result<Card, Malformed> {
 }
 
 pub(super) fn encode_card(card: &Card, writer: &mut Writer) {
-    writer.u64(card.sequence).u32(card.expires.0).put(&card.signature.0).put(&card.sealed);
+    writer
+        .u64(card.sequence)
+        .u32(card.expires.0)
+        .put(&card.signature.0)
+        .put(&card.sealed);
 }
 
 pub(super) fn decode_elsewhere(reader: &mut Reader) -> Result<Vec<NodeId>, Malformed> {
     let count = reader.count("holders", RECEIPTS_MAX)?;
-    (0..count).map(|_| reader.array("node id").map(NodeId)).collect()
+    (0..count)
+        .map(|_| reader.array("node id").map(NodeId))
+        .collect()
 }
 
 pub(super) fn encode_elsewhere(holders: &[NodeId], writer: &mut Writer) {
@@ -240,7 +272,10 @@ pub(super) fn envelope(reader: &mut Reader) -> Result<Envelope, Malformed> {
 
 fn cursor(reader: &mut Reader) -> Result<Cursor, Malformed> {
     let arrival = Tick(reader.u32("cursor arrival")?);
-    Ok(Cursor { arrival, id: EnvelopeId(reader.array("cursor id")?) })
+    Ok(Cursor {
+        arrival,
+        id: EnvelopeId(reader.array("cursor id")?),
+    })
 }
 
 fn size_class(reader: &mut Reader) -> Result<SizeClass, Malformed> {

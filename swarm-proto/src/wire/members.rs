@@ -27,7 +27,11 @@ impl Reconcile {
         if reader.left() > limits::RECONCILE_BYTES_MAX {
             return Err(reader.wrong("ranges"));
         }
-        Ok(Self { exchange, step, ranges: reader.rest() })
+        Ok(Self {
+            exchange,
+            step,
+            ranges: reader.rest(),
+        })
     }
 
     pub(super) fn encode(&self, writer: &mut Writer) {
@@ -47,7 +51,10 @@ pub struct RecordWithKeys {
 impl RecordWithKeys {
     fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
         let record = Record::decode(reader.take("record", RECORD_BYTES)?)?;
-        Ok(Self { record, keys: OnionKeys::read(reader)? })
+        Ok(Self {
+            record,
+            keys: OnionKeys::read(reader)?,
+        })
     }
 
     fn encode(&self, writer: &mut Writer) {
@@ -79,7 +86,10 @@ pub struct ListAsk {
 
 impl ListAsk {
     pub(super) fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
-        Ok(Self { held: reader.array("list hash")?, from: reader.u32("from index")? })
+        Ok(Self {
+            held: reader.array("list hash")?,
+            from: reader.u32("from index")?,
+        })
     }
 
     pub(super) fn encode(&self, writer: &mut Writer) {
@@ -121,7 +131,9 @@ pub const RECORDS_IN_LIST_PART_MAX: usize = 13;
 
 const _: () = {
     let member = RECORD_BYTES + 1 + 2 * ONION_PUBLIC_KEY_BYTES;
-    assert!(limits::ANSWER_OVERHEAD_BYTES + 42 + RECORDS_IN_LIST_PART_MAX * member
-        <= limits::ANSWER_LARGE_BYTES);
+    assert!(
+        limits::ANSWER_OVERHEAD_BYTES + 42 + RECORDS_IN_LIST_PART_MAX * member
+            <= limits::ANSWER_LARGE_BYTES
+    );
     assert!(limits::RECORDS_PER_MESSAGE_MAX <= RECORDS_IN_LIST_PART_MAX);
 };

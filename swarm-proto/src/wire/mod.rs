@@ -115,7 +115,11 @@ impl Message {
             kind::RECONCILE => Self::Reconcile(Reconcile::decode(reader)?),
             kind::WANT => {
                 let count = reader.count("items", limits::IDS_PER_MESSAGE_MAX)?;
-                Self::Want((0..count).map(|_| reader.array("item")).collect::<Result<_, _>>()?)
+                Self::Want(
+                    (0..count)
+                        .map(|_| reader.array("item"))
+                        .collect::<Result<_, _>>()?,
+                )
             }
             kind::RECORDS => Self::Records(members::decode_records(reader)?),
             kind::LIST_ASK => Self::ListAsk(ListAsk::decode(reader)?),
@@ -131,7 +135,9 @@ impl Message {
             kind::CARD_ASK => Self::CardAsk(CardAsk::decode(reader)?),
             kind::DEPOSITED => Self::Deposited(Deposited::decode(reader)?),
             kind::PAGE => Self::Page(mailbox::decode_page(reader)?),
-            kind::DONE => Self::Done { existed: reader.flag("existed")? },
+            kind::DONE => Self::Done {
+                existed: reader.flag("existed")?,
+            },
             kind::CARD => Self::Card(mailbox::decode_card(reader)?),
             kind::ELSEWHERE => Self::Elsewhere(mailbox::decode_elsewhere(reader)?),
             _ => return Err(reader.wrong("message type")),

@@ -116,19 +116,27 @@ impl Refusal {
         Ok(match code {
             1 => Self::WrongHolder,
             2 => Self::NoCapability,
-            3 => Self::Expired { time: UnixTime(detail) },
+            3 => Self::Expired {
+                time: UnixTime(detail),
+            },
             4 => Self::TooLarge,
             5 => Self::MailboxFull,
             6 => Self::OpenLaneFull,
             7 => Self::StampNeeded { price: detail },
             8 => Self::DiskFull,
-            9 => Self::TooBusy { retry_after_ms: detail },
-            10 => Self::Clock { time: UnixTime(detail) },
+            9 => Self::TooBusy {
+                retry_after_ms: detail,
+            },
+            10 => Self::Clock {
+                time: UnixTime(detail),
+            },
             11 => Self::NotFound,
             12 => Self::UnknownMessage { kind: short },
             13 => Self::WrongNetwork,
             14 => Self::WrongVersion { highest: short },
-            15 => Self::Restarted { retry_after_ms: detail },
+            15 => Self::Restarted {
+                retry_after_ms: detail,
+            },
             16 => Self::HopUnreachable,
             _ => return Err(reader.wrong("refusal code")),
         })

@@ -76,7 +76,10 @@ impl Judge<'_> {
             _ => return Err(Refusal::UnknownMessage { kind }),
         };
         if admitted {
-            Ok(Verified { message, reply_key_hash })
+            Ok(Verified {
+                message,
+                reply_key_hash,
+            })
         } else {
             Err(Refusal::NoCapability)
         }
@@ -93,7 +96,8 @@ impl Judge<'_> {
 
     fn copy_holds(&self, copy: &Copy) -> bool {
         let row = &copy.row;
-        self.statements().verify_deposit(&copy.keys, &row.envelope, &row.write_signature)
+        self.statements()
+            .verify_deposit(&copy.keys, &row.envelope, &row.write_signature)
     }
 
     fn copied_holds(&self, copied: &Copied, from: &NodeKey) -> bool {
@@ -120,13 +124,27 @@ impl Judge<'_> {
     }
 
     fn fetch_holds(&self, fetch: &Fetch, reply_key_hash: [u8; 32]) -> bool {
-        let ask = AskTerms { holder: self.me, reply_key_hash, time: fetch.time };
-        let terms = FetchTerms { ask, after: fetch.after, answer: fetch.answer };
-        self.statements().verify_fetch(&fetch.keys, &terms, &fetch.signature)
+        let ask = AskTerms {
+            holder: self.me,
+            reply_key_hash,
+            time: fetch.time,
+        };
+        let terms = FetchTerms {
+            ask,
+            after: fetch.after,
+            answer: fetch.answer,
+        };
+        self.statements()
+            .verify_fetch(&fetch.keys, &terms, &fetch.signature)
     }
 
     fn ask_holds(&self, card_ask: &CardAsk, reply_key_hash: [u8; 32]) -> bool {
-        let ask = AskTerms { holder: self.me, reply_key_hash, time: card_ask.time };
-        self.statements().verify_card_ask(&card_ask.keys, &ask, &card_ask.signature)
+        let ask = AskTerms {
+            holder: self.me,
+            reply_key_hash,
+            time: card_ask.time,
+        };
+        self.statements()
+            .verify_card_ask(&card_ask.keys, &ask, &card_ask.signature)
     }
 }

@@ -201,22 +201,6 @@ fn a_card_is_asked_for_by_writers_of_one_holder_and_is_no_fetch() {
 }
 
 #[test]
-fn receipts_are_asked_for_by_writers_and_for_named_envelopes() {
-    let ours = mailbox(Context::Pair, 7);
-    let ids = [EnvelopeId([1; 32]), EnvelopeId([2; 32])];
-    let (holder, reply) = (ask().holder, ask().reply_key_hash);
-    let signature = statements().receipts_ask(&ours.write, &holder, &reply, &ids);
-    let holds = |holder: &NodeId, reply: &[u8; 32], ids: &[EnvelopeId]| {
-        statements().verify_receipts_ask(&ours.keys, holder, reply, ids, &signature)
-    };
-    assert!(holds(&holder, &reply, &ids));
-    assert!(!holds(&NodeId([9; 32]), &reply, &ids));
-    assert!(!holds(&holder, &[9; 32], &ids));
-    assert!(!holds(&holder, &reply, &ids[..1]));
-    assert!(!holds(&holder, &reply, &[ids[1], ids[0]]));
-}
-
-#[test]
 fn a_long_stay_is_the_owners_to_give() {
     let ours = mailbox(Context::Own, 7);
     let id = EnvelopeId([1; 32]);
