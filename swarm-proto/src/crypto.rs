@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::id::NetworkId;
 
+pub mod null;
+
 /// An Ed25519 signature.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Signature(pub [u8; 64]);

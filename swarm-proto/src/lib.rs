@@ -28,6 +28,7 @@ pub mod effects;
 pub mod envelope;
 pub mod hash;
 pub mod id;
+pub mod kem;
 pub mod limits;
 pub mod mailbox;
 pub mod members;
