@@ -43,13 +43,13 @@ fn heavy_crates_stay_where_they_belong() {
         for dependency in &package.dependencies {
             let normal = dependency.kind == cargo_metadata::DependencyKind::Normal;
             let rule = HOMES.iter().find(|(name, _)| *name == dependency.name);
-            if let Some((name, homes)) = rule.filter(|_| normal) {
-                if !homes.contains(&package.name.as_str()) {
-                    faults.push(format!(
-                        "{}: {name} is for {homes:?}",
-                        package.manifest_path
-                    ));
-                }
+            let astray =
+                rule.filter(|(_, homes)| normal && !homes.contains(&package.name.as_str()));
+            if let Some((name, homes)) = astray {
+                faults.push(format!(
+                    "{}: {name} is for {homes:?}",
+                    package.manifest_path
+                ));
             }
         }
     }
