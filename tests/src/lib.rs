@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What the tests of real processes share.
+
+pub mod skip;
