@@ -1,3 +1,4 @@
 //! Every message, byte by byte (`docs/spec/formats.md`).
 
 pub mod codec;
+pub mod frames;
