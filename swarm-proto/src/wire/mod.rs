@@ -5,6 +5,7 @@
 
 pub mod codec;
 pub mod copies;
+pub mod frames;
 pub mod mailbox;
 pub mod members;
 pub mod refusal;

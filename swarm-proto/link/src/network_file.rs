@@ -1,0 +1,488 @@
+//! `network.toml`: how a program learns which network it belongs to and where its founders are.
+//!
+//! The file may name every parameter of a [`Network`]; what it leaves out is what a public network
+//! has, so no default stands in two places. Founders' addresses are no part of the network id
+//! ([NET-1]). A key that is not known, or a value that cannot be, is an error that says where.
+
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::Path;
+
+use serde::Deserialize;
+use swarm_proto::id::NodeKey;
+use swarm_proto::network::{Caps, Network, Reachability};
+use toml::Spanned;
+
+/// A network and where its founders are dialled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkFile {
+    /// The parameters.
+    pub network: Network,
+    /// The founders, in the order of the file; their keys are those of the network.
+    pub founders: Vec<Founder>,
+}
+
+/// One founder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Founder {
+    /// Its node key.
+    pub key: NodeKey,
+    /// Where it is dialled: the UDP port of its links.
+    pub addr: SocketAddr,
+}
+
+impl NetworkFile {
+    /// A public network with this name and these founders.
+    pub fn public(name: &str, founders: Vec<Founder>) -> Self {
+        let keys: Vec<NodeKey> = founders.iter().map(|founder| founder.key).collect();
+        Self {
+            network: Network::public(name, &keys),
+            founders,
+        }
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// [`NetworkFileFailure`] naming the line and what is wrong there.
+    pub fn parse(text: &str) -> Result<Self, NetworkFileFailure> {
+        let table: Table = toml::from_str(text).map_err(|failure| {
+            let line = failure.span().map_or(1, |span| line_of(text, &span));
+            let why = failure.message().to_owned();
+            NetworkFileFailure::Wrong { line, why }
+        })?;
+        let check = Check { text };
+        let founders = check.founders(&table)?;
+        check.bounds("name", &table.name, table.name.get_ref().len(), 1, 255)?;
+        let mut file = Self::public(table.name.get_ref(), founders);
+        check.fill(&table, &mut file.network)?;
+        Ok(file)
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`NetworkFileFailure`].
+    pub fn read(path: &Path) -> Result<Self, NetworkFileFailure> {
+        Self::parse(&fs::read_to_string(path)?)
+    }
+
+    /// Writes a file with a comment for each value.
+    ///
+    /// # Errors
+    /// [`NetworkFileFailure::File`] if the system does not take it.
+    pub fn write(&self, path: &Path) -> Result<(), NetworkFileFailure> {
+        Ok(fs::write(path, self.text())?)
+    }
+
+    /// The text of the file, with a comment for each value.
+    pub fn text(&self) -> String {
+        let network = &self.network;
+        let caps = &network.caps;
+        let mut text = String::from(
+            "# A Poste network. Its id is the hash of the name and the founders' keys; everybody\n\
+             # else must have the same two.\n\n",
+        );
+        let name = toml::Value::String(network.name.clone());
+        let reachability = match network.reachability {
+            Reachability::Proven => "proven",
+            Reachability::Assume => "assume",
+        };
+        let values: [(&str, &str, String); 9] = [
+            (
+                "name",
+                "What people call it; 1 to 255 bytes.",
+                name.to_string(),
+            ),
+            (
+                "minute_ms",
+                "Milliseconds of a minute, 10 to 60000; less than 60000 makes the whole calendar faster.",
+                network.scale.minute_ms.to_string(),
+            ),
+            (
+                "holders",
+                "R: relays that hold each envelope, 1 to 16.",
+                network.holders.to_string(),
+            ),
+            (
+                "receipts",
+                "W: durable copies that make a deposit stored, 1 to holders.",
+                network.receipts.to_string(),
+            ),
+            (
+                "spares",
+                "Relays next in line to replace a holder, 0 to 16.",
+                network.spares.to_string(),
+            ),
+            (
+                "cell_bits",
+                "Bits of an address that choose its cell, 0 to 16.",
+                network.cell_bits.to_string(),
+            ),
+            (
+                "guard_age_h",
+                "Hours a relay is known before it may be a guard, 0 to 8760.",
+                network.guard_age_h.to_string(),
+            ),
+            (
+                "hold_age_h",
+                "Hours a relay is known before it may hold, 0 to 8760.",
+                network.hold_age_h.to_string(),
+            ),
+            (
+                "reachability",
+                "\"proven\": a relay is told of only after others reached it; \"assume\": at once.",
+                format!("\"{reachability}\""),
+            ),
+        ];
+        for (key, comment, value) in values {
+            // Writing to a string does not fail.
+            let _never = write!(text, "# {comment}\n{key} = {value}\n");
+        }
+        text.push_str("\n# Relays that one subnet may contribute; 0 lifts a cap.\n[caps]\n");
+        let caps = [
+            ("v4_24", "Per IPv4 /24 in the eligible list.", caps.v4_24),
+            ("v4_16", "Per IPv4 /16 in the eligible list.", caps.v4_16),
+            ("v6_48", "Per IPv6 /48 in the eligible list.", caps.v6_48),
+            ("v6_32", "Per IPv6 /32 in the eligible list.", caps.v6_32),
+            (
+                "per_set",
+                "Per /24 (/48) among the holders of one cell.",
+                caps.per_set,
+            ),
+            ("per_path", "Per /16 (/32) on one path.", caps.per_path),
+        ];
+        for (key, comment, value) in caps {
+            let _never = write!(text, "# {comment}\n{key} = {value}\n");
+        }
+        text.push_str("\n# The founders: node key and address (UDP). Addresses may change.\n");
+        for founder in &self.founders {
+            let (key, addr) = (founder.key.to_hex(), founder.addr);
+            let _never = write!(text, "[[founder]]\nkey = \"{key}\"\naddr = \"{addr}\"\n");
+        }
+        text
+    }
+}
+
+/// What the text says, before it is judged.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    name: Spanned<String>,
+    minute_ms: Option<Spanned<i64>>,
+    holders: Option<Spanned<i64>>,
+    receipts: Option<Spanned<i64>>,
+    spares: Option<Spanned<i64>>,
+    cell_bits: Option<Spanned<i64>>,
+    guard_age_h: Option<Spanned<i64>>,
+    hold_age_h: Option<Spanned<i64>>,
+    reachability: Option<Spanned<String>>,
+    #[serde(default)]
+    caps: CapsTable,
+    #[serde(default)]
+    founder: Vec<FounderTable>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CapsTable {
+    v4_24: Option<Spanned<i64>>,
+    v4_16: Option<Spanned<i64>>,
+    v6_48: Option<Spanned<i64>>,
+    v6_32: Option<Spanned<i64>>,
+    per_set: Option<Spanned<i64>>,
+    per_path: Option<Spanned<i64>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FounderTable {
+    key: Spanned<String>,
+    addr: Spanned<String>,
+}
+
+/// Judges values, with the text at hand to say where.
+struct Check<'a> {
+    text: &'a str,
+}
+
+impl Check<'_> {
+    fn founders(&self, table: &Table) -> Result<Vec<Founder>, NetworkFileFailure> {
+        let mut founders: Vec<Founder> = Vec::with_capacity(table.founder.len());
+        for entry in &table.founder {
+            let key = NodeKey::from_hex(entry.key.get_ref()).ok_or_else(|| {
+                self.wrong(
+                    &entry.key,
+                    "a founder's key is 64 hexadecimal digits".into(),
+                )
+            })?;
+            let addr = entry.addr.get_ref().parse().map_err(|_| {
+                let why = "a founder's addr is an IP address and a port, as in \"192.0.2.1:7700\"";
+                self.wrong(&entry.addr, why.into())
+            })?;
+            if founders.iter().any(|founder| founder.key == key) {
+                return Err(self.wrong(&entry.key, "this founder stands here twice".into()));
+            }
+            founders.push(Founder { key, addr });
+        }
+        if founders.len() > usize::from(u16::MAX) {
+            let why = format!("{} founders; at most 65535", founders.len());
+            return Err(NetworkFileFailure::Wrong { line: 1, why });
+        }
+        Ok(founders)
+    }
+
+    fn fill(&self, table: &Table, network: &mut Network) -> Result<(), NetworkFileFailure> {
+        let Caps {
+            v4_24,
+            v4_16,
+            v6_48,
+            v6_32,
+            per_set,
+            per_path,
+        } = &mut network.caps;
+        let scale = &mut network.scale;
+        self.set(
+            "minute_ms",
+            &table.minute_ms,
+            &mut scale.minute_ms,
+            10,
+            60_000,
+        )?;
+        self.set("holders", &table.holders, &mut network.holders, 1, 16)?;
+        self.set("receipts", &table.receipts, &mut network.receipts, 1, 16)?;
+        self.set("spares", &table.spares, &mut network.spares, 0, 16)?;
+        self.set("cell_bits", &table.cell_bits, &mut network.cell_bits, 0, 16)?;
+        let year_h = 8_760;
+        self.set(
+            "guard_age_h",
+            &table.guard_age_h,
+            &mut network.guard_age_h,
+            0,
+            year_h,
+        )?;
+        self.set(
+            "hold_age_h",
+            &table.hold_age_h,
+            &mut network.hold_age_h,
+            0,
+            year_h,
+        )?;
+        let caps = &table.caps;
+        let most = i64::from(u16::MAX);
+        self.set("caps.v4_24", &caps.v4_24, v4_24, 0, most)?;
+        self.set("caps.v4_16", &caps.v4_16, v4_16, 0, most)?;
+        self.set("caps.v6_48", &caps.v6_48, v6_48, 0, most)?;
+        self.set("caps.v6_32", &caps.v6_32, v6_32, 0, most)?;
+        self.set("caps.per_set", &caps.per_set, per_set, 0, most)?;
+        self.set("caps.per_path", &caps.per_path, per_path, 0, most)?;
+        if let Some(named) = &table.reachability {
+            network.reachability = match named.get_ref().as_str() {
+                "proven" => Reachability::Proven,
+                "assume" => Reachability::Assume,
+                _ => {
+                    let why = "reachability is \"proven\" or \"assume\"";
+                    return Err(self.wrong(named, why.into()));
+                }
+            };
+        }
+        if network.receipts > network.holders {
+            let why = format!(
+                "receipts ({}) cannot be more than holders ({})",
+                network.receipts, network.holders
+            );
+            let value = table.receipts.as_ref().or(table.holders.as_ref());
+            return Err(match value {
+                Some(value) => self.wrong(value, why),
+                None => NetworkFileFailure::Wrong { line: 1, why },
+            });
+        }
+        Ok(())
+    }
+
+    /// Sets `to` if the file has a value for it.
+    fn set<T: TryFrom<i64>>(
+        &self,
+        name: &str,
+        value: &Option<Spanned<i64>>,
+        to: &mut T,
+        least: i64,
+        most: i64,
+    ) -> Result<(), NetworkFileFailure> {
+        let Some(value) = value else { return Ok(()) };
+        self.bounds(name, value, *value.get_ref(), least, most)?;
+        if let Ok(value) = T::try_from(*value.get_ref()) {
+            *to = value;
+        }
+        Ok(())
+    }
+
+    fn bounds<T, V>(
+        &self,
+        name: &str,
+        at: &Spanned<T>,
+        value: V,
+        least: V,
+        most: V,
+    ) -> Result<(), NetworkFileFailure>
+    where
+        V: PartialOrd + std::fmt::Display,
+    {
+        if value < least || value > most {
+            let why = format!("{name} is {value}; it must be from {least} to {most}");
+            return Err(self.wrong(at, why));
+        }
+        Ok(())
+    }
+
+    fn wrong<T>(&self, at: &Spanned<T>, why: String) -> NetworkFileFailure {
+        NetworkFileFailure::Wrong {
+            line: line_of(self.text, &at.span()),
+            why,
+        }
+    }
+}
+
+fn line_of(text: &str, span: &Range<usize>) -> usize {
+    let before = text.as_bytes().iter().take(span.start);
+    1 + before.filter(|byte| **byte == b'\n').count()
+}
+
+/// Why a network file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkFileFailure {
+    /// The file cannot be read or written.
+    #[error("the network file cannot be used: {0}")]
+    File(#[from] io::Error),
+    /// The text is wrong.
+    #[error("network file, line {line}: {why}")]
+    Wrong {
+        /// Where, counted from 1.
+        line: usize,
+        /// What, and what would be right.
+        why: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use swarm_proto::time::TimeScale;
+
+    fn founder(seed: u8, port: u16) -> Founder {
+        Founder {
+            key: NodeKey([seed; 32]),
+            addr: SocketAddr::from(([127, 16, 0, 1], port)),
+        }
+    }
+
+    fn wrong(text: &str) -> (usize, String) {
+        match NetworkFile::parse(text) {
+            Err(NetworkFileFailure::Wrong { line, why }) => (line, why),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_the_file_leaves_out_is_what_a_public_network_has() {
+        let file = NetworkFile::parse("name = \"post\"").unwrap();
+        assert_eq!(file, NetworkFile::public("post", Vec::new()));
+    }
+
+    /// [NET-1]
+    #[test]
+    fn addresses_and_parameters_leave_the_network_id_alone() {
+        let key = NodeKey([1; 32]).to_hex();
+        let text = |rest: &str, addr: &str| {
+            format!("name = \"post\"\n{rest}\n[[founder]]\nkey = \"{key}\"\naddr = \"{addr}\"\n")
+        };
+        let one = NetworkFile::parse(&text("", "192.0.2.1:1")).unwrap();
+        let two = NetworkFile::parse(&text("minute_ms = 100", "[2001:db8::1]:2")).unwrap();
+        assert_eq!(two.network.scale, TimeScale { minute_ms: 100 });
+        assert_ne!(one, two);
+        assert_eq!(one.network.id(), two.network.id());
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let (line, why) = wrong("name = \"post\"\nminute = 3\n");
+        assert_eq!(line, 2);
+        assert!(
+            why.contains("`minute`") && why.contains("minute_ms"),
+            "{why}"
+        );
+        let (line, why) = wrong("name = \"post\"\n[caps]\nv4_24 = 1\nv4_8 = 1\n");
+        assert_eq!(line, 4);
+        assert!(why.contains("`v4_8`"), "{why}");
+    }
+
+    #[test]
+    fn a_wrong_value_says_what_and_where() {
+        for (text, line, part) in [
+            ("name = \"\"", 1, "name is 0"),
+            ("\nname = \"p\"\nminute_ms = 9", 3, "from 10 to 60000"),
+            ("name = \"p\"\nminute_ms = 60001", 2, "from 10 to 60000"),
+            ("name = \"p\"\ncell_bits = 17", 2, "cell_bits is 17"),
+            ("name = \"p\"\nholders = 0", 2, "holders is 0"),
+            ("name = \"p\"\nholders = -1", 2, "holders is -1"),
+            ("name = \"p\"\nreceipts = 6", 2, "more than holders (5)"),
+            ("name = \"p\"\nholders = 2", 2, "receipts (3) cannot"),
+            (
+                "name = \"p\"\n[caps]\nper_set = 70000",
+                3,
+                "caps.per_set is 70000",
+            ),
+            ("name = \"p\"\nreachability = \"maybe\"", 2, "\"assume\""),
+            ("name = \"p\"\nminute_ms = \"x\"", 2, "invalid type"),
+            (
+                "name = \"p\"\n[[founder]]\nkey = \"00\"\naddr = \"1.2.3.4:5\"",
+                3,
+                "64 hex",
+            ),
+            ("minute_ms = 100", 1, "missing field `name`"),
+            ("name = ", 1, ""),
+        ] {
+            let (found, why) = wrong(text);
+            assert!(why.contains(part), "{text:?}: {why}");
+            assert_eq!(found, line, "{text:?}: {why}");
+        }
+        let key = NodeKey([1; 32]).to_hex();
+        let entry = format!("[[founder]]\nkey = \"{key}\"\naddr = \"192.0.2.1:1\"\n");
+        let (line, why) = wrong(&format!("name = \"p\"\n{entry}{entry}"));
+        assert_eq!((line, why.contains("twice")), (6, true));
+        let (line, _) = wrong(&format!(
+            "name = \"p\"\n[[founder]]\nkey = \"{key}\"\naddr = \"x\""
+        ));
+        assert_eq!(line, 4);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_written_file_is_read_as_the_same_network(
+            name in "\\PC{1,60}",
+            minute_ms in 10..=60_000_u32,
+            receipts in 1..=5_u8,
+            cell_bits in 0..=16_u8,
+            cap: u16,
+            ports in proptest::collection::btree_set(1..=250_u8, 0..4),
+            assume: bool,
+        ) {
+            let founders = ports.iter().map(|seed| founder(*seed, 7_000 + u16::from(*seed)));
+            let mut file = NetworkFile::public(&name, founders.collect());
+            file.network.scale.minute_ms = minute_ms.into();
+            file.network.receipts = receipts;
+            file.network.cell_bits = cell_bits;
+            file.network.caps.v6_48 = cap;
+            if assume {
+                file.network.reachability = Reachability::Assume;
+            }
+            prop_assert_eq!(NetworkFile::parse(&file.text()).unwrap(), file);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The frames of a link: which types there are, how long each may be and who may send it which way.
+//!
+//! A reader looks here after six bytes of header and before it takes a byte of the body, so that a
+//! peer never makes it hold more than a type is worth ([FRM-1]). Bodies are decoded elsewhere.
+//! Source: `docs/spec/formats.md`, *Frames on a link*.
+
+use crate::crypto::ONION_PUBLIC_KEY_BYTES;
+use crate::limits::{
+    ANSWER_LARGE_BYTES, ANSWER_SMALL_BYTES, ENVELOPE_LARGE_BYTES, FRAME_BYTES_MAX,
+    IDS_PER_MESSAGE_MAX, ONION_LARGE_BYTES, ONION_SMALL_BYTES, RECONCILE_BYTES_MAX,
+    RECORDS_PER_MESSAGE_MAX, ROW_HEADER_BYTES,
+};
+
+/// The type of a frame; its number is the first field of every frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u16)]
+pub enum FrameKind {
+    /// First frame on a link, and its answer ([FRM-2]).
+    Hello = 0x0101,
+    /// Code and detail of a refusal.
+    Refusal = 0x0102,
+    /// One step of a reconciliation.
+    Reconcile = 0x0201,
+    /// Node ids whose records are wanted.
+    Want = 0x0202,
+    /// Member records with onion keys.
+    Records = 0x0203,
+    /// Asks for a part of the member list.
+    ListAsk = 0x0210,
+    /// A part of the member list.
+    ListPart = 0x0211,
+    /// A small onion.
+    OnionSmall = 0x0301,
+    /// A large onion.
+    OnionLarge = 0x0302,
+    /// A small answer to an onion.
+    OnionAnswerSmall = 0x0311,
+    /// A large answer to an onion.
+    OnionAnswerLarge = 0x0312,
+    /// A row for a sibling.
+    Copy = 0x0401,
+    /// What became of a copy.
+    Copied = 0x0402,
+    /// A tombstone.
+    Erase = 0x0403,
+}
+
+/// Who sends a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaker {
+    /// A peer without a key.
+    Client,
+    /// A peer that proved a node key.
+    Relay,
+}
+
+/// How a frame travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Opens a bidirectional stream and waits for one answer.
+    Ask,
+    /// Is the one answer on such a stream.
+    Answer,
+    /// Goes alone on a unidirectional stream.
+    Tell,
+}
+
+impl FrameKind {
+    /// Every type, in the order of its number.
+    pub const ALL: [Self; 14] = [
+        Self::Hello,
+        Self::Refusal,
+        Self::Reconcile,
+        Self::Want,
+        Self::Records,
+        Self::ListAsk,
+        Self::ListPart,
+        Self::OnionSmall,
+        Self::OnionLarge,
+        Self::OnionAnswerSmall,
+        Self::OnionAnswerLarge,
+        Self::Copy,
+        Self::Copied,
+        Self::Erase,
+    ];
+
+    /// The type with this number; `None` if there is none.
+    pub fn from_code(code: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
+    /// The number on the wire.
+    pub fn code(self) -> u16 {
+        self as u16
+    }
+
+    /// Bytes that a body of this type may have at most, header excluded.
+    pub fn body_bytes_max(self) -> usize {
+        match self {
+            Self::Hello => 2 + 2 + 32 + 8,
+            Self::Refusal => 2 + 8,
+            Self::Reconcile => 4 + 1 + RECONCILE_BYTES_MAX,
+            Self::Want => 2 + 32 * IDS_PER_MESSAGE_MAX,
+            Self::Records => RECORDS_BYTES_MAX,
+            Self::ListAsk => 32 + 4,
+            Self::ListPart => 32 + 4 + 4 + RECORDS_BYTES_MAX,
+            Self::OnionSmall => ONION_SMALL_BYTES,
+            Self::OnionLarge => ONION_LARGE_BYTES,
+            Self::OnionAnswerSmall => ANSWER_SMALL_BYTES,
+            Self::OnionAnswerLarge => ANSWER_LARGE_BYTES,
+            Self::Copy => 1 + MAILBOX_KEYS_BYTES + ROW_HEADER_BYTES + ENVELOPE_LARGE_BYTES,
+            Self::Copied => 32 + 4 + 2 + 100,
+            Self::Erase => MAILBOX_KEYS_BYTES + 32 + 4 + 64,
+        }
+    }
+
+    /// Whether `speaker` may send this type that `way` ([LNK-4]). A client asks for the member list
+    /// and through onions; everything else is between relays.
+    pub fn may_travel(self, speaker: Speaker, way: Way) -> bool {
+        match (self, way) {
+            (Self::Hello | Self::ListAsk | Self::OnionSmall | Self::OnionLarge, Way::Ask) => true,
+            (
+                Self::Reconcile | Self::Want | Self::Records | Self::Copy | Self::Erase,
+                Way::Ask | Way::Tell,
+            )
+            | (Self::Copied, Way::Tell)
+            | (
+                Self::Hello
+                | Self::Refusal
+                | Self::Reconcile
+                | Self::Want
+                | Self::Records
+                | Self::ListPart
+                | Self::OnionAnswerSmall
+                | Self::OnionAnswerLarge
+                | Self::Copied,
+                Way::Answer,
+            ) => speaker == Speaker::Relay,
+            (Self::Hello | Self::ListAsk | Self::OnionSmall | Self::OnionLarge, Way::Tell)
+            | (
+                Self::Refusal | Self::ListPart | Self::OnionAnswerSmall | Self::OnionAnswerLarge,
+                Way::Ask | Way::Tell,
+            )
+            | (Self::Copied, Way::Ask)
+            | (
+                Self::ListAsk | Self::OnionSmall | Self::OnionLarge | Self::Copy | Self::Erase,
+                Way::Answer,
+            ) => false,
+        }
+    }
+}
+
+/// Bytes that the body of a frame with this number may have at most; `None` for an unknown number.
+pub fn frame_bytes_max(code: u16) -> Option<usize> {
+    FrameKind::from_code(code).map(FrameKind::body_bytes_max)
+}
+
+/// Bytes of `type | length` before every body.
+pub const FRAME_HEADER_BYTES: usize = 2 + 4;
+
+/// Bytes of a mailbox's keys: flags, K and W.
+const MAILBOX_KEYS_BYTES: usize = 1 + 32 + 32;
+
+/// Bytes of one member record ([REC-1]) with two onion keys beside it.
+const RECORD_WITH_KEYS_BYTES: usize = 261 + 1 + 2 * ONION_PUBLIC_KEY_BYTES;
+
+/// Bytes of a count and as many records as one message carries.
+const RECORDS_BYTES_MAX: usize = 2 + RECORDS_PER_MESSAGE_MAX * RECORD_WITH_KEYS_BYTES;
+
+const _: () = {
+    assert!(RECORDS_BYTES_MAX + 40 <= FRAME_BYTES_MAX);
+    assert!(2 + 32 * IDS_PER_MESSAGE_MAX <= FRAME_BYTES_MAX);
+    assert!(5 + RECONCILE_BYTES_MAX <= FRAME_BYTES_MAX);
+    assert!(ONION_LARGE_BYTES <= FRAME_BYTES_MAX && ANSWER_LARGE_BYTES <= FRAME_BYTES_MAX);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The maxima that [FRM-1] speaks of are those of the table in the formats.
+    #[test]
+    fn every_type_has_the_maximum_of_the_table() {
+        let maxima = [
+            (0x0101, 44),
+            (0x0102, 10),
+            (0x0201, 32_773),
+            (0x0202, 32_770),
+            (0x0203, 32_330),
+            (0x0210, 36),
+            (0x0211, 32_370),
+            (0x0301, 7_168),
+            (0x0302, 37_888),
+            (0x0311, 4_096),
+            (0x0312, 37_888),
+            (0x0401, 32_646),
+            (0x0402, 138),
+            (0x0403, 165),
+        ];
+        for (code, bytes) in maxima {
+            assert_eq!(frame_bytes_max(code), Some(bytes), "type {code:#06x}");
+        }
+        let known = (0..=u16::MAX).filter(|code| frame_bytes_max(*code).is_some());
+        assert_eq!(known.count(), maxima.len());
+    }
+
+    /// [LNK-4]
+    #[test]
+    fn a_client_asks_for_the_list_and_through_onions_and_nothing_else() {
+        let may = |way| {
+            FrameKind::ALL
+                .into_iter()
+                .filter(move |kind| kind.may_travel(Speaker::Client, way))
+                .collect::<alloc::vec::Vec<_>>()
+        };
+        assert_eq!(
+            may(Way::Ask),
+            [
+                FrameKind::Hello,
+                FrameKind::ListAsk,
+                FrameKind::OnionSmall,
+                FrameKind::OnionLarge
+            ]
+        );
+        assert!(may(Way::Tell).is_empty());
+        assert!(may(Way::Answer).is_empty());
+    }
+}
