@@ -13,6 +13,12 @@ pub fn derive_into(context: &str, parts: &[&[u8]], out: &mut [u8]) {
     absorb(context, parts).finalize_xof().fill(out);
 }
 
+/// Hashes the concatenation of `parts` under `context` into a stream, from which keys are read one
+/// after the other.
+pub(crate) fn derive_stream(context: &str, parts: &[&[u8]]) -> blake3::OutputReader {
+    absorb(context, parts).finalize_xof()
+}
+
 fn absorb(context: &str, parts: &[&[u8]]) -> blake3::Hasher {
     let mut hasher = blake3::Hasher::new_derive_key(context);
     for part in parts {

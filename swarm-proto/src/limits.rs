@@ -36,15 +36,20 @@ pub const ONION_LARGE_BYTES: usize = 37_888;
 pub const ANSWER_SMALL_BYTES: usize = 4_096;
 /// Bytes of a large answer: one large envelope, or 19 small ones.
 pub const ANSWER_LARGE_BYTES: usize = 37_888;
-/// Bytes that an answer's seal and inner header take.
-pub const ANSWER_OVERHEAD_BYTES: usize = 16 + 6;
+/// Bytes that an answer's nonce, seal and inner header take ([ONI-9]).
+pub const ANSWER_OVERHEAD_BYTES: usize = 12 + 16 + 6;
 
 /// Bytes of a page before its first row.
 pub const PAGE_HEADER_BYTES: usize = 4 + 16 + 1 + 2;
 
-/// Ticks that an onion lives: its expiry is `tick(now) + 3`; fixed, so that it marks nobody ([ONI-7]).
+/// Ticks that an onion lives, if they last [`REPLAY_WINDOW_MIN`]; one length for all, so that it marks
+/// nobody ([ONI-7]).
 pub const ONION_LIFE_TICKS: u32 = 3;
-/// A replay window is never shorter than this, however fast a network's calendar runs ([ONI-7]).
+/// Minutes by which a sender's clock may be ahead of a relay's ([ONI-7]): relays further off stop
+/// holding, and correspondents follow the relays.
+pub const ONION_SKEW_MINUTES: u64 = 1;
+/// An onion's life and its replay window are never shorter than this, however fast a network's calendar
+/// runs ([ONI-7]).
 pub const REPLAY_WINDOW_MIN: Duration = Duration::from_secs(30);
 /// Replay tags held per tick and relay: 2,000 onions a second for ten minutes; then onions are refused.
 pub const REPLAY_TAGS_PER_TICK_MAX: usize = 1_200_000;
