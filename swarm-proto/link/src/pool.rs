@@ -38,7 +38,11 @@ struct Inner {
     /// KiB of messages that may wait in all queues together.
     tells: Arc<Semaphore>,
     peers: Mutex<Peers>,
+    watch: Watch,
 }
+
+/// Told after each dial whether the relay was reached.
+type Watch = Arc<dyn Fn(NodeKey, bool) + Send + Sync>;
 
 #[derive(Default)]
 struct Peers {
@@ -78,11 +82,21 @@ struct Waiting {
 impl Links {
     /// A pool that dials from `endpoint`, with the bounds of its configuration.
     pub fn new(endpoint: Endpoint) -> Self {
+        Self::watched(endpoint, |_, _| {})
+    }
+
+    /// The same; `watch` is told after each dial which relay it was and whether it was reached. It must
+    /// not block.
+    pub fn watched(
+        endpoint: Endpoint,
+        watch: impl Fn(NodeKey, bool) + Send + Sync + 'static,
+    ) -> Self {
         let kib = endpoint.shared.config.tells_bytes_max / 1024;
         Self(Arc::new(Inner {
             endpoint,
             tells: Arc::new(Semaphore::new(kib.clamp(1, Semaphore::MAX_PERMITS))),
             peers: Mutex::default(),
+            watch: Arc::new(watch),
         }))
     }
 
@@ -228,6 +242,7 @@ impl Links {
             key,
             link: None,
             failed: None,
+            watch: Arc::clone(&self.0.watch),
         };
         let cancel = shared.cancel.clone();
         shared.tracker.spawn(async move {
@@ -257,6 +272,7 @@ struct PeerTask {
     key: NodeKey,
     link: Option<Link>,
     failed: Option<Failed>,
+    watch: Watch,
 }
 
 /// The last dial failed.
@@ -322,7 +338,9 @@ impl PeerTask {
         if failed.is_some_and(|failed| failed.until > Instant::now()) {
             return Err(LinkFailure::Pausing);
         }
-        match self.endpoint.link(self.key, addr).await {
+        let linked = self.endpoint.link(self.key, addr).await;
+        (self.watch)(self.key, linked.is_ok());
+        match linked {
             Ok(link) => {
                 self.failed = None;
                 self.link = Some(link.clone());

@@ -142,7 +142,8 @@ impl Refusal {
         })
     }
 
-    const fn detail(self) -> u64 {
+    /// The detail on the wire; 0 where a code has none.
+    pub const fn detail(self) -> u64 {
         match self {
             Self::Expired { time } | Self::Clock { time } => time.0,
             Self::StampNeeded { price } => price,

@@ -1,0 +1,555 @@
+//! The loop that drives one relay: inputs in, effects out, one sleep.
+//!
+//! One task owns the machine. Links ([`crate::links`]), the store's thread and discovery hand it inputs
+//! through bounded queues; it carries out what the machine asks for, in order. Source: `relay.rs` and
+//! `effects.rs` of the protocol, whose contract this file keeps.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant as StdInstant, SystemTime};
+
+use poste_link::network_file::NetworkFile;
+use poste_link::{Endpoint, Frame, Greeting, Identity, LinkConfig, Links};
+use swarm_proto::crypto::{Crypto, SecretKey};
+use swarm_proto::effects::{
+    Command, Effect, Effects, Event, Input, OpId, PeerChange, SignId,
+};
+use swarm_proto::id::{NodeId, NodeKey};
+use swarm_proto::limits;
+use swarm_proto::members::{Address, Record};
+use swarm_proto::onion::Generation;
+use swarm_proto::onion::door::Door;
+use swarm_proto::onion::replay::Replay;
+use swarm_proto::relay::{Relay, RelayConfig};
+use swarm_proto::store::{StoreDone, StoreOp, Usage};
+use swarm_proto::time::{Instant, Now, Tick, UnixTime};
+use swarm_proto::wire::Message;
+use swarm_proto::wire::frames::FrameKind;
+use swarm_proto::wire::refusal::Refusal;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::kem::AwsCrypto;
+use crate::keys::Keys;
+use crate::links::{Book, Gate, GateCounts, Streams};
+use crate::store::{Store, StoreConfig, StoreFailure};
+
+/// A relay's clocks, read together.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Now + Send + Sync>);
+
+impl Clock {
+    /// The system's clocks.
+    pub fn system() -> Self {
+        let start = StdInstant::now();
+        Self::new(move || {
+            let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            let unix_ms = unix.map_or(0, |unix| unix.as_millis());
+            Now {
+                mono: Instant(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)),
+                unix: UnixTime(u64::try_from(unix_ms).unwrap_or(u64::MAX)),
+            }
+        })
+    }
+
+    /// Any clocks whose monotonic part never goes back.
+    pub fn new(read: impl Fn() -> Now + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    /// Both clocks.
+    pub fn read(&self) -> Now {
+        (self.0)()
+    }
+}
+
+/// A machine that can stand in a relay's place; what tests wrap to make a relay lie.
+pub trait Core: Send {
+    /// As [`Relay::step`].
+    fn step(&mut self, now: Now, input: Input, out: &mut Effects);
+    /// As [`Relay::deadline`].
+    fn deadline(&self) -> Option<Instant>;
+    /// As [`Relay::unfinished_copies`].
+    fn unfinished_copies(&self) -> usize;
+}
+
+impl Core for Relay {
+    fn step(&mut self, now: Now, input: Input, out: &mut Effects) {
+        Self::step(self, now, input, out);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        Self::deadline(self).map(|(at, _)| at)
+    }
+
+    fn unfinished_copies(&self) -> usize {
+        Self::unfinished_copies(self)
+    }
+}
+
+/// What may be put in place of the ordinary parts.
+pub struct Parts {
+    /// The clocks.
+    pub clock: Clock,
+    /// Makes the machine out of a relay.
+    pub wrap: Box<dyn FnOnce(Relay) -> Box<dyn Core> + Send>,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self { clock: Clock::system(), wrap: Box::new(|relay| Box::new(relay)) }
+    }
+}
+
+/// What a driver is started with.
+pub(crate) struct Setup {
+    /// The network.
+    pub(crate) network: NetworkFile,
+    /// The keys' folder.
+    pub(crate) keys: Keys,
+    /// Where the record and the day of the first start are kept.
+    pub(crate) home: PathBuf,
+    /// Where the data socket listens.
+    pub(crate) listen: SocketAddr,
+    /// Where others reach it, if known.
+    pub(crate) announce: Option<SocketAddr>,
+    /// Bounds of the links.
+    pub(crate) links: LinkConfig,
+    /// The store's folder.
+    pub(crate) store_dir: PathBuf,
+    /// The store's bounds.
+    pub(crate) store: StoreConfig,
+}
+
+/// A running relay, as others in the program see it.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) tally: Arc<Tally>,
+    questions: mpsc::Sender<Question>,
+}
+
+/// What the operator may ask the loop.
+enum Question {
+    Usage(oneshot::Sender<(Usage, usize)>),
+}
+
+/// What happened at the core, for the operator.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) acknowledged: AtomicU64,
+    pub(crate) completed: AtomicU64,
+    pub(crate) expired: AtomicU64,
+    pub(crate) convicted: AtomicU64,
+    pub(crate) refused: Mutex<BTreeMap<u16, u64>>,
+}
+
+/// Why a relay could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverFailure {
+    /// The store does not open.
+    #[error("the store in {path}: {source}")]
+    Store {
+        /// Its folder.
+        path: PathBuf,
+        /// Why.
+        source: StoreFailure,
+    },
+    /// The data port cannot be had.
+    #[error("data port {addr}/udp: {source}")]
+    Port {
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The endpoint does not start.
+    #[error("data port: {0}")]
+    Endpoint(#[from] poste_link::EndpointFailure),
+    /// A key is missing or damaged.
+    #[error(transparent)]
+    Keys(#[from] crate::keys::KeyFailure),
+    /// The identity is no usable key.
+    #[error("the node key cannot be used for links")]
+    Identity,
+    /// A file of the relay's memory cannot be read or written.
+    #[error("{path}: {source}")]
+    Memory {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system gives no randomness.
+    #[error("the system gives no randomness")]
+    Random,
+}
+
+/// Everything the loop owns.
+struct Driver {
+    core: Box<dyn Core>,
+    clock: Clock,
+    crypto: Arc<dyn Crypto>,
+    key: SecretKey,
+    gate: Arc<Gate>,
+    store: Store,
+    stored: mpsc::Sender<(OpId, StoreDone)>,
+    memory: Memory,
+    keys: Keys,
+    tally: Arc<Tally>,
+    generation: Option<Generation>,
+    scale: swarm_proto::time::TimeScale,
+}
+
+/// Opens store, keys and port and starts the loop; it ends when `stop` is cancelled.
+pub(crate) fn start(
+    setup: Setup,
+    parts: Parts,
+    tracker: &TaskTracker,
+    stop: CancellationToken,
+) -> Result<(Handle, mpsc::Sender<Input>), DriverFailure> {
+    let seed = setup.keys.node()?;
+    let crypto: Arc<dyn Crypto> = Arc::new(AwsCrypto::new());
+    let key = SecretKey::from_seed(seed.bytes());
+    let node_key = NodeKey(*key.public());
+    let network = Arc::new(setup.network.network.clone());
+    let clock = parts.clock.clone();
+    let now = clock.read();
+    let memory = Memory::open(&setup.home)?;
+    let (core_in, core_out) = mpsc::channel(INPUTS_MAX);
+    let gate = Arc::new(Gate {
+        me: node_key.node_id(),
+        network: network.id(),
+        crypto: Arc::clone(&crypto),
+        clock: clock.clone(),
+        door: RwLock::new(Door::new(node_key.node_id(), network.scale)),
+        replay: (0..REPLAY_SHARDS)
+            .map(|_| {
+                let tags = limits::REPLAY_TAGS_PER_TICK_MAX / REPLAY_SHARDS;
+                Mutex::new(Replay::new(network.scale, now.unix, tags))
+            })
+            .collect(),
+        book: Book::default(),
+        streams: Streams::default(),
+        core: core_in.clone(),
+        links: tokio::sync::OnceCell::new(),
+        counts: GateCounts::default(),
+        offsets: Mutex::default(),
+    });
+    let endpoint = open_endpoint(&setup, &seed, &network, &clock, &gate, &core_in)?;
+    let store = Store::open(&setup.store_dir, setup.store.clone())
+        .map_err(|source| DriverFailure::Store { path: setup.store_dir.clone(), source })?;
+    let addr = setup.announce.or_else(|| endpoint.local_addr().ok());
+    let relay = RelayConfig {
+        network: Arc::clone(&network),
+        key: node_key,
+        addresses: [addr.and_then(|addr| Address::new(addr.ip(), addr.port())), None],
+        family: [0; 8],
+        since: memory.since(network.scale.tick_of(now.unix))?,
+        last_record: memory.record(),
+    };
+    let mut chance = [0; 32];
+    getrandom::fill(&mut chance).map_err(|_| DriverFailure::Random)?;
+    let core = (parts.wrap)(Relay::new(relay, chance, now));
+    let (stored, answers) = mpsc::channel(setup.store.queue_ops.max(2) + 1);
+    let tally = Arc::new(Tally::default());
+    let driver = Driver {
+        core,
+        clock,
+        crypto,
+        key,
+        gate: Arc::clone(&gate),
+        store,
+        stored,
+        memory,
+        keys: setup.keys,
+        tally: Arc::clone(&tally),
+        generation: None,
+        scale: network.scale,
+    };
+    let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
+    let closing = endpoint.clone();
+    tracker.spawn(async move {
+        driver.run(core_out, answers, asked, stop).await;
+        closing.close().await;
+    });
+    Ok((Handle { gate, endpoint, tally, questions }, core_in))
+}
+
+fn open_endpoint(
+    setup: &Setup,
+    seed: &crate::keys::Seed,
+    network: &swarm_proto::network::Network,
+    clock: &Clock,
+    gate: &Arc<Gate>,
+    core: &mpsc::Sender<Input>,
+) -> Result<Endpoint, DriverFailure> {
+    let identity = Identity::from_seed(seed.bytes()).map_err(|_| DriverFailure::Identity)?;
+    let socket = poste_link::bind(setup.listen)
+        .map_err(|source| DriverFailure::Port { addr: setup.listen, source })?;
+    let read = clock.clone();
+    let mut greeting = Greeting::new(network.id());
+    greeting.clock = poste_link::Clock::new(move || read.read().unix);
+    let endpoint =
+        Endpoint::relay(socket, &identity, greeting, setup.links.clone(), Arc::clone(gate))?;
+    let changes = core.clone();
+    let links = Links::watched(endpoint.clone(), move |key, reached| {
+        let change = if reached { PeerChange::Seen } else { PeerChange::Gone };
+        // Only a hint: the core copes without it.
+        let _full = changes.try_send(Input::Peer { id: key.node_id(), change });
+    });
+    // The gate is new, so nothing was set before.
+    let _set = gate.links.set(links);
+    Ok(endpoint)
+}
+
+impl Handle {
+    /// What the store holds, and how many acknowledged deposits are not everywhere yet.
+    pub(crate) async fn usage(&self) -> Option<(Usage, usize)> {
+        let (to, answer) = oneshot::channel();
+        self.questions.send(Question::Usage(to)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+impl Driver {
+    async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<Input>,
+        mut answers: mpsc::Receiver<(OpId, StoreDone)>,
+        mut questions: mpsc::Receiver<Question>,
+        stop: CancellationToken,
+    ) {
+        self.renew_onion_keys();
+        loop {
+            let wait = self.until_deadline();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some((op, done)) = answers.recv() => self.step(Input::Stored { op, done }),
+                Some(input) = inputs.recv() => self.step(input),
+                Some(question) = questions.recv() => self.tell(question),
+                () = tokio::time::sleep(wait) => {
+                    self.renew_onion_keys();
+                    self.step(Input::Wake);
+                }
+            }
+        }
+        let closed = tokio::task::spawn_blocking(move || self.store.close()).await;
+        if let Ok(Err(failure)) = closed {
+            tracing::warn!(%failure, "the store did not close in time");
+        }
+    }
+
+    /// One input and all that follows from it at once.
+    fn step(&mut self, input: Input) {
+        let mut out = Effects::default();
+        self.core.step(self.clock.read(), input, &mut out);
+        let mut waiting: Vec<Effect> = out.drain().collect();
+        while !waiting.is_empty() {
+            let mut signed = Vec::new();
+            for effect in waiting {
+                if let Some(input) = self.carry_out(effect) {
+                    signed.push(input);
+                }
+            }
+            for input in signed {
+                self.core.step(self.clock.read(), input, &mut out);
+            }
+            waiting = out.drain().collect();
+        }
+    }
+
+    /// Carries an effect out; a signature comes back at once.
+    fn carry_out(&mut self, effect: Effect) -> Option<Input> {
+        match effect {
+            Effect::Send { to, message } => self.send(to, &message),
+            Effect::Answer { stream, message } => self.gate.streams.answer(stream, message),
+            Effect::Sign { id, bytes } => return Some(self.sign(id, &bytes)),
+            Effect::Store { op, request } => self.submit(op, request),
+            Effect::Report(event) => self.report(event),
+        }
+        None
+    }
+
+    fn send(&self, to: NodeId, message: &Message) {
+        let kind = FrameKind::from_code(message.kind());
+        let (Some(kind), Some(links)) = (kind, self.gate.links()) else { return };
+        if let Some(target) = self.gate.book.find(&to) {
+            // A full queue is a loss, which the machine recovers from by itself.
+            let _dropped = links.tell(target, Frame::new(kind, message.encode()));
+        }
+    }
+
+    fn sign(&self, id: SignId, bytes: &[u8]) -> Input {
+        Input::Signed { id, signature: self.crypto.sign(&self.key, bytes) }
+    }
+
+    fn submit(&self, op: OpId, request: StoreOp) {
+        let stored = self.stored.clone();
+        self.store.submit(request, move |done| {
+            // There is room for as many answers as the store takes operations.
+            if stored.try_send((op, done)).is_err() {
+                tracing::error!("an answer of the store found no room");
+            }
+        });
+    }
+
+    fn report(&self, event: Event) {
+        match event {
+            Event::RecordIssued(record) => {
+                if let Err(failure) = self.memory.keep_record(&record) {
+                    tracing::error!(%failure, "the own record could not be kept");
+                }
+            }
+            Event::MembersChanged(members) => {
+                tracing::debug!(members = members.len(), "member list changed");
+                self.gate.book.set_members(members);
+            }
+            Event::Acknowledged { .. } => count(&self.tally.acknowledged, 1),
+            Event::Completed { .. } => count(&self.tally.completed, 1),
+            Event::CopiesAbandoned { .. } => {
+                tracing::warn!("too many unfinished copies: one was left to repair");
+            }
+            Event::Refused(refusal) => self.count_refusal(refusal),
+            Event::Convicted { id } => {
+                count(&self.tally.convicted, 1);
+                tracing::warn!(node = %id, "a relay issued two records with one number");
+            }
+            Event::Expired { envelopes, .. } => count(&self.tally.expired, envelopes),
+            Event::EffectsOverflowed => {
+                tracing::error!("one step wanted more effects than allowed");
+            }
+        }
+    }
+
+    fn count_refusal(&self, refusal: Refusal) {
+        let mut refused = self.tally.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        *refused.entry(refusal.code()).or_default() += 1;
+    }
+
+    fn tell(&self, question: Question) {
+        match question {
+            Question::Usage(to) => {
+                let unfinished = self.core.unfinished_copies();
+                self.store.submit(StoreOp::Usage, move |done| {
+                    if let StoreDone::Usage(usage) = done {
+                        // The asker may have given up meanwhile.
+                        let _given_up = to.send((usage, unfinished));
+                    }
+                });
+            }
+        }
+    }
+
+    /// Makes the keys of this generation and the next when the generation changes ([ONI-8]).
+    fn renew_onion_keys(&mut self) {
+        let now = self.clock.read();
+        let generation = Generation::at(self.scale, now.unix);
+        let mut door = self.gate.door.write().unwrap_or_else(PoisonError::into_inner);
+        door.retire(now.unix);
+        if self.generation == Some(generation) {
+            return;
+        }
+        let seeds = match self.keys.onion(generation.0) {
+            Ok(seeds) => seeds,
+            Err(failure) => {
+                tracing::error!(%failure, "onion keys");
+                return;
+            }
+        };
+        let [current, next] = seeds.map(|seed| self.crypto.onion_key(seed.bytes()));
+        let command = Command::OnionKeys {
+            generation: generation.0,
+            current: current.public.clone(),
+            next: next.public.clone(),
+        };
+        door.set_key(generation, current);
+        door.set_key(Generation(generation.0.saturating_add(1)), next);
+        drop(door);
+        if let Err(failure) = self.keys.erase_onion_before(generation.0.saturating_sub(1)) {
+            tracing::warn!(%failure, "an old onion key could not be erased");
+        }
+        self.generation = Some(generation);
+        self.step(Input::Command(command));
+    }
+
+    fn until_deadline(&self) -> Duration {
+        let now = self.clock.read();
+        let deadline = self.core.deadline();
+        deadline.map_or(IDLE_MAX, |at| at.since(now.mono).min(IDLE_MAX))
+    }
+}
+
+/// What a relay must remember beside its keys and its store.
+struct Memory {
+    since: PathBuf,
+    record: PathBuf,
+}
+
+impl Memory {
+    fn open(home: &Path) -> Result<Self, DriverFailure> {
+        let fail = |source| DriverFailure::Memory { path: home.to_owned(), source };
+        fs::create_dir_all(home).map_err(fail)?;
+        Ok(Self { since: home.join("since"), record: home.join("record") })
+    }
+
+    /// The tick of the first start, written down at the first start.
+    fn since(&self, tick: Tick) -> Result<Tick, DriverFailure> {
+        let fail = |source| DriverFailure::Memory { path: self.since.clone(), source };
+        match fs::read_to_string(&self.since) {
+            Ok(text) => {
+                let wrong = || io::Error::other("expected a number of ticks");
+                text.trim().parse().map(Tick).map_err(|_| fail(wrong()))
+            }
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
+                write_whole(&self.since, tick.0.to_string().as_bytes()).map_err(fail)?;
+                Ok(tick)
+            }
+            Err(source) => Err(fail(source)),
+        }
+    }
+
+    /// The last record; a damaged file only costs a tick of waiting elsewhere.
+    fn record(&self) -> Option<Record> {
+        Record::decode(fs::read(&self.record).ok()?.into()).ok()
+    }
+
+    fn keep_record(&self, record: &Record) -> io::Result<()> {
+        write_whole(&self.record, &record.encode())
+    }
+}
+
+/// Replaces a file so that a crash leaves the old or the new one.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::io::Write;
+    let beside = path.with_extension("new");
+    let mut file = fs::File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    if let Some(folder) = path.parent() {
+        fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+fn count(counter: &AtomicU64, more: u64) {
+    counter.fetch_add(more, Ordering::Relaxed);
+}
+
+/// Inputs that may wait for the core; a full queue is a loss on the wire.
+const INPUTS_MAX: usize = 8_192;
+/// Questions of the operator that may wait.
+const QUESTIONS_MAX: usize = 8;
+/// Replay filters side by side, so that link tasks seldom wait for each other.
+const REPLAY_SHARDS: usize = 8;
+/// The loop looks at clock and keys at least this often.
+const IDLE_MAX: Duration = Duration::from_secs(10);
