@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The correspondent's library and program.
+
+pub mod driver;
