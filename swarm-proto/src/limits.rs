@@ -100,7 +100,7 @@ pub const RECONCILE_BYTES_MAX: usize = 32 * 1024;
 pub const RECONCILE_TAGS_MAX: usize = 32;
 /// Items that settle one range; a range with more is split, so that one answer always fits ([RBR-5]).
 pub const RECONCILE_SETTLE_MAX: usize = 64;
-/// Messages of one side in an exchange: two full lists without a common member take 47 ([RBR-7]).
+/// Messages of one side in an exchange: two full lists without a common member take 34 ([RBR-7]).
 pub const RECONCILE_STEPS_MAX: usize = 96;
 /// Items that one exchange may bring, two full member lists; more is a fault ([RBR-7]).
 pub const RECONCILE_ITEMS_MAX: usize = 2 * MEMBERS_MAX;

@@ -117,7 +117,7 @@ pub(crate) fn word(bytes: &[u8]) -> u64 {
 }
 
 /// SipHash-2-4 (Aumasson and Bernstein, 2012) of 16 bytes. Not for secrecy: node ids are hashes already,
-/// and a walk costs one of these a member, where BLAKE3 would take eight times as long.
+/// and a walk costs one of these a member, where BLAKE3 would take several times as long.
 fn siphash_2_4(key: [u64; 2], message: [u64; 2]) -> u64 {
     let [k0, k1] = key;
     let [m0, m1] = message;
