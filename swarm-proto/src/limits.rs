@@ -111,12 +111,14 @@ pub const RECORDS_PER_MESSAGE_MAX: usize = 12;
 pub const IDS_PER_MESSAGE_MAX: usize = 1_024;
 /// Bytes of one reconcile message's ranges.
 pub const RECONCILE_BYTES_MAX: usize = 32 * 1024;
+/// Bytes of the key that the first message of a comparison carries before its ranges.
+pub const RECONCILE_KEY_BYTES: usize = 32;
 /// Items of a differing range that are named one by one instead of splitting it: their tags take no more
 /// bytes than sixteen fingerprints ([RBR-4]).
 pub const RECONCILE_TAGS_MAX: usize = 32;
 /// Items that settle one range; a range with more is split, so that one answer always fits ([RBR-5]).
 pub const RECONCILE_SETTLE_MAX: usize = 64;
-/// Messages of one side in an exchange: two full lists without a common member take 47 ([RBR-7]).
+/// Messages of one side in an exchange: two full lists without a common member take 34 ([RBR-7]).
 pub const RECONCILE_STEPS_MAX: usize = 96;
 /// Items that one exchange may bring, two full member lists; more is a fault ([RBR-7]).
 pub const RECONCILE_ITEMS_MAX: usize = 2 * MEMBERS_MAX;
@@ -133,6 +135,8 @@ pub const EFFECTS_PER_STEP: usize = 4_096;
 pub const FRAME_BYTES_MAX: usize = 40 * 1024;
 
 const _: () = {
+    assert!(RECONCILE_TAGS_MAX <= RECONCILE_SETTLE_MAX && RECONCILE_SETTLE_MAX <= 255);
+    assert!(32 + RECONCILE_BYTES_MAX + 5 <= FRAME_BYTES_MAX);
     assert!(8 + ROW_HEADER_BYTES + ENVELOPE_SMALL_BYTES <= ROW_SMALL_BYTES_MAX);
     assert!(8 + ROW_HEADER_BYTES + ENVELOPE_LARGE_BYTES <= ROW_LARGE_BYTES_MAX);
     assert!(ONION_HEADER_BYTES == 4_698);

@@ -186,10 +186,15 @@ impl Reconciler {
 
     /// The other side named all it has in a range ([RBR-5]).
     fn match_tags(&self, span: Span, tags: &[[u8; 8]]) -> Verdict {
+        let places = self.items.within(span);
+        // More than they can have: known without looking at each, or asking would cost us dearly.
+        if places.len() > limits::RECONCILE_SETTLE_MAX.saturating_add(tags.len()) {
+            return self.split(span);
+        }
         let theirs: BTreeSet<&[u8; 8]> = tags.iter().collect();
         let mut ours = BTreeSet::new();
         let mut have = Vec::new();
-        for place in self.items.within(span) {
+        for place in places {
             let tag = self.items.tag(place);
             if !theirs.contains(&tag) {
                 have.push(place);
@@ -327,3 +332,6 @@ impl Room {
 
 /// Items whose tags take no more bytes than a fingerprint.
 const FEW: usize = 2;
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ use crate::id::{NodeId, NodeKey};
 use crate::members::address::{Address, Subnet};
 use crate::members::snapshot::{Member, Snapshot};
 use crate::network::Network;
+use crate::place::word;
 use crate::time::{Epoch, UnixTime};
 
 /// M(e): the members that may hold mail of one epoch, in the order of their node ids.
@@ -20,11 +21,14 @@ use crate::time::{Epoch, UnixTime};
 pub struct Eligible {
     epoch: Epoch,
     members: Vec<Arc<Member>>,
+    /// The first 16 bytes of each node id, side by side, since every placement reads them all.
+    names: Vec<[u64; 2]>,
     hash: [u8; 32],
 }
 
 impl Eligible {
-    /// The members of `snapshot` that may hold mail of `epoch` ([ELI-1] to [ELI-4]).
+    /// The members of `snapshot` that may hold mail of `epoch` ([ELI-1], [ELI-2]), within the
+    /// caps ([ELI-3], [ELI-4]).
     pub fn of(network: &Network, snapshot: &Snapshot, epoch: Epoch) -> Self {
         let start = network.scale.epoch_start(epoch);
         let before = network.scale.epoch_start(epoch.minus(1));
@@ -40,9 +44,11 @@ impl Eligible {
         let mut members = within_caps(network, candidates);
         members.sort_unstable_by_key(|member| member.id());
         let hash = name(epoch, &members);
+        let names = members.iter().map(|member| halves(&member.id())).collect();
         Self {
             epoch,
             members,
+            names,
             hash,
         }
     }
@@ -77,6 +83,10 @@ impl Eligible {
     /// The members in the order of their node ids.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Member>> + '_ {
         self.members.iter()
+    }
+
+    pub(crate) fn names(&self) -> &[[u64; 2]] {
+        &self.names
     }
 
     pub(crate) fn at(&self, index: usize) -> Option<&Arc<Member>> {
@@ -212,6 +222,11 @@ impl<'a> Used<'a> {
     }
 }
 
+fn halves(id: &NodeId) -> [u64; 2] {
+    let (first, rest) = id.0.split_at(8);
+    [word(first), word(rest)]
+}
+
 fn name(epoch: Epoch, members: &[Arc<Member>]) -> [u8; 32] {
     let mut bytes = Vec::with_capacity(4 + members.len().saturating_mul(48));
     bytes.extend_from_slice(&epoch.0.to_be_bytes());
@@ -230,3 +245,218 @@ fn name(epoch: Epoch, members: &[Arc<Member>]) -> [u8; 32] {
 const V4_PER_V6_ONLY: usize = 4;
 /// Percent of a large network that one /16 may be, where that is more than the cap ([ELI-3]).
 const V4_16_PERCENT: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::members::record::Record;
+    use crate::members::testing::{TODAY, at, list, network, record, tick_at};
+    use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+    fn eligible(records: &[Record], epoch: Epoch) -> Eligible {
+        let snapshot = list(records.iter().cloned()).snapshot();
+        Eligible::of(&network(), &snapshot, epoch)
+    }
+
+    fn has(eligible: &Eligible, record: &Record) -> bool {
+        eligible.find(&record.key.node_id()).is_some()
+    }
+
+    fn v4(a: u8, b: u8, c: u8, d: u8) -> Option<Address> {
+        Address::new(IpAddr::V4(Ipv4Addr::new(a, b, c, d)), 1)
+    }
+
+    fn v6(a: u16, b: u16, c: u16) -> Option<Address> {
+        Address::new(IpAddr::V6(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 7)), 1)
+    }
+
+    fn number(count: usize) -> u32 {
+        u32::try_from(count).unwrap()
+    }
+
+    /// [ELI-1]
+    #[test]
+    fn a_relay_holds_once_it_is_known_long_enough_and_a_founder_at_once() {
+        let since = |number, hours| Record {
+            since: tick_at(hours),
+            ..record(number)
+        };
+        let founder = since(0, 0);
+        let (old, young) = (since(1, -48), since(2, -47));
+        let records = [founder.clone(), old.clone(), young.clone()];
+        let today = eligible(&records, TODAY);
+        assert!(has(&today, &founder) && has(&today, &old) && !has(&today, &young));
+        assert!(has(&eligible(&records, TODAY.plus(1)), &young));
+        assert!(has(&eligible(&records, TODAY.minus(20)), &founder));
+
+        let mut hasty = network();
+        hasty.hold_age_h = 0;
+        let snapshot = list([since(3, -24), since(4, -25)]).snapshot();
+        let today = Eligible::of(&hasty, &snapshot, TODAY);
+        assert!(!has(&today, &record(3)) && has(&today, &record(4)));
+    }
+
+    /// [ELI-1]
+    #[test]
+    fn a_relay_that_joins_changes_nothing_for_today_and_the_past() {
+        let mut members = list((0..40).map(record));
+        let before = members.snapshot();
+        let joiner = Record {
+            since: tick_at(0),
+            ..record(99)
+        };
+        members.insert(
+            crate::members::testing::verified(joiner),
+            &crate::members::OnionKeys::default(),
+            at(0),
+        );
+        let after = members.snapshot();
+        assert_ne!(before.hash(), after.hash());
+        for back in 0..31 {
+            let epoch = TODAY.minus(back);
+            let old = Eligible::of(&network(), &before, epoch);
+            assert_eq!(old.hash(), Eligible::of(&network(), &after, epoch).hash());
+        }
+    }
+
+    /// [ELI-2]
+    #[test]
+    fn a_relay_that_leaves_relays_only_or_has_no_address_holds_nothing() {
+        let records = [
+            Record {
+                leaving: true,
+                ..record(1)
+            },
+            Record {
+                relay_only: true,
+                ..record(2)
+            },
+            Record {
+                addresses: [None, None],
+                ..record(3)
+            },
+            Record {
+                relay_only: true,
+                ..record(0)
+            },
+        ];
+        assert!(eligible(&records, TODAY).is_empty());
+    }
+
+    /// [ELI-3]
+    #[test]
+    fn the_older_identity_wins_a_subnet_and_founders_come_first() {
+        let in_one_24 = |number: u32, hours| Record {
+            addresses: [v4(192, 0, 2, 7), None],
+            since: tick_at(hours),
+            ..record(number)
+        };
+        let records = [
+            in_one_24(1, -300),
+            in_one_24(2, -200),
+            in_one_24(3, -301),
+            in_one_24(0, -1),
+        ];
+        let today = eligible(&records, TODAY);
+        assert_eq!(today.len(), 2);
+        assert!(has(&today, &records[2]) && has(&today, &records[3]));
+
+        let mut open = network();
+        open.caps.v4_24 = 0;
+        let snapshot = list(records).snapshot();
+        assert_eq!(Eligible::of(&open, &snapshot, TODAY).len(), 4);
+    }
+
+    /// [ELI-3]
+    #[test]
+    fn a_16_has_eight_or_a_fiftieth() {
+        let crowd = |from: u32, count: u32| -> Vec<Record> {
+            let third = |n: u32| u8::try_from(n - from).unwrap();
+            let one = |n| Record {
+                addresses: [v4(198, 51, third(n), 1), None],
+                ..record(n)
+            };
+            (from..from + count).map(one).collect()
+        };
+        assert_eq!(eligible(&crowd(1, 20), TODAY).len(), 8);
+        let mut records = crowd(5_000, 100);
+        records.extend((1..=900).map(record));
+        assert_eq!(eligible(&records, TODAY).len(), 900 + 20);
+    }
+
+    /// [ELI-3]
+    #[test]
+    fn both_addresses_of_a_relay_count() {
+        let dual = |n: u32, last: u8| Record {
+            addresses: [v4(203, 0, last, 1), v6(0x2001, 0xdb8, 5)],
+            ..record(n)
+        };
+        let records: Vec<Record> = (1..6).zip(1..6).map(|(n, last)| dual(n, last)).collect();
+        assert_eq!(eligible(&records, TODAY).len(), 2);
+    }
+
+    /// [ELI-4]
+    #[test]
+    fn relays_with_ipv6_alone_are_a_fifth_at_most() {
+        let v6_only = |n: u32| Record {
+            addresses: [v6(0x2600, u16::try_from(n).unwrap(), 1), None],
+            since: tick_at(-2_000),
+            ..record(n)
+        };
+        let mut records: Vec<Record> = (1..=40).map(record).collect();
+        records.extend((100..150).map(v6_only));
+        assert_eq!(eligible(&records, TODAY).len(), 40 + 10);
+
+        let mut open = network();
+        open.caps.v6_48 = 0;
+        let snapshot = list(records).snapshot();
+        assert_eq!(Eligible::of(&open, &snapshot, TODAY).len(), 90);
+    }
+
+    /// [ELI-5]
+    #[test]
+    fn guards_are_old_and_need_not_hold() {
+        let records = [
+            Record {
+                since: tick_at(-168),
+                relay_only: true,
+                ..record(1)
+            },
+            Record {
+                since: tick_at(-167),
+                ..record(2)
+            },
+            Record {
+                since: tick_at(0),
+                ..record(0)
+            },
+            Record {
+                leaving: true,
+                ..record(4)
+            },
+        ];
+        let snapshot = list(records).snapshot();
+        let mut keys: Vec<NodeKey> = guards(&network(), &snapshot, at(0))
+            .iter()
+            .map(|member| member.record().key)
+            .collect();
+        keys.sort_unstable();
+        let mut expected = [record(1).key, record(0).key];
+        expected.sort_unstable();
+        assert_eq!(keys, expected);
+    }
+
+    #[test]
+    fn the_order_in_which_records_came_decides_nothing() {
+        let records: Vec<Record> = (0..300)
+            .map(|n| Record {
+                addresses: [v4(10, u8::try_from(n % 7).unwrap(), 0, 1), None],
+                ..record(n)
+            })
+            .collect();
+        let forth = eligible(&records, TODAY);
+        let back: Vec<Record> = records.into_iter().rev().collect();
+        assert_eq!(forth.hash(), eligible(&back, TODAY).hash());
+        assert!(number(forth.len()) > 7);
+    }
+}

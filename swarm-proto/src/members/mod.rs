@@ -12,10 +12,13 @@ mod record;
 mod snapshot;
 pub(crate) mod view;
 
-pub use address::{ADDRESS_BYTES, Address, Subnet};
+pub use address::{ADDRESS_BYTES, Address, Subnet, Unfit};
 pub use eligible::{Eligible, guards};
 pub use list::{Conflict, Inserted, MemberList};
 pub use record::{
     BadRecord, OnionKeys, RECORD_BYTES, Record, VerifiedRecord, onion_key_hash, record_item,
 };
 pub use snapshot::{Member, Snapshot};
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -244,7 +244,7 @@ pub struct OnionKeys {
 }
 
 impl OnionKeys {
-    /// Checks the keys against the hashes in their record.
+    /// Checks the keys against the hashes in their record ([REC-5]).
     ///
     /// # Errors
     /// [`BadRecord::OnionKey`] if a key is there that the record does not name.
@@ -322,3 +322,166 @@ pub enum BadRecord {
 const VERSION: u8 = 1;
 const LEAVING: u8 = 1;
 const RELAY_ONLY: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::hex;
+    use crate::members::testing::{Signing, at, check_vectors, network, record, tick_at};
+    use alloc::boxed::Box;
+    use core::net::{IpAddr, Ipv6Addr};
+
+    const VECTORS: &str = include_str!("../../../docs/spec/vectors/record.txt");
+
+    fn full() -> (Record, SecretKey) {
+        let secret = SecretKey::from_seed(&[5; 32]);
+        let v6 = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 3, 4, 5, 6));
+        let full = Record {
+            leaving: true,
+            relay_only: true,
+            key: NodeKey(*secret.public()),
+            onion_next: Some([2; 32]),
+            family: *b"gardener",
+            addresses: [record(1).addresses[0], Address::new(v6, 4_001)],
+            ..record(1)
+        };
+        (full.sign(&Signing, &secret), secret)
+    }
+
+    /// [REC-1]
+    #[test]
+    fn a_record_has_the_bytes_of_the_vectors_and_comes_back() {
+        let (record, _) = full();
+        let bytes = record.encode();
+        assert_eq!(bytes.len(), RECORD_BYTES);
+        assert_eq!(
+            Record::decode(Bytes::from(bytes.clone())),
+            Ok(record.clone())
+        );
+
+        let verified = record.verify(&Signing, &network().id()).unwrap();
+        check_vectors(
+            VECTORS,
+            &[
+                ("record", hex(&bytes)),
+                ("statement", hex(&verified.record().statement())),
+                ("node id", verified.id().to_hex()),
+                ("item", hex(verified.item())),
+            ],
+        );
+    }
+
+    /// [REC-3]
+    #[test]
+    fn a_record_with_any_bit_changed_is_refused() {
+        let (record, _) = full();
+        let good = record.encode();
+        for at in 0..good.len() {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1;
+            let taken = Record::decode(Bytes::from(bytes))
+                .is_ok_and(|record| record.verify(&Signing, &network().id()).is_ok());
+            assert!(!taken, "byte {at}");
+        }
+        assert!(Record::decode(Bytes::from(good[..260].to_vec())).is_err());
+        assert!(Record::decode(Bytes::from([good, alloc::vec![0]].concat())).is_err());
+    }
+
+    /// [REC-3]
+    #[test]
+    fn each_reason_against_a_record_is_named() {
+        let (record, secret) = full();
+        let verify = |record: Record| record.verify(&Signing, &network().id()).err();
+        let foreign = Record {
+            network: NetworkId([9; 32]),
+            ..record.clone()
+        };
+        assert_eq!(
+            verify(foreign.sign(&Signing, &secret)),
+            Some(BadRecord::Network)
+        );
+        let backwards = Record {
+            since: record.sequence.plus(1),
+            ..record.clone()
+        };
+        assert_eq!(
+            verify(backwards.sign(&Signing, &secret)),
+            Some(BadRecord::Since)
+        );
+        let stranger = SecretKey::from_seed(&[6; 32]);
+        assert_eq!(
+            verify(record.sign(&Signing, &stranger)),
+            Some(BadRecord::Signature)
+        );
+    }
+
+    /// [REC-1], [REC-3]
+    #[test]
+    fn a_record_holds_for_a_day_and_at_most_half_an_hour_early() {
+        let scale = network().scale;
+        let early = |minutes| at(0).minus(scale.minutes(minutes));
+        let record = record(1);
+        assert_eq!(record.sequence, tick_at(0));
+        assert!(!record.is_valid_at(scale, early(31)));
+        assert!(record.is_valid_at(scale, early(30)));
+        assert!(record.is_valid_at(scale, at(24).minus(scale.minutes(1))));
+        assert!(!record.is_valid_at(scale, at(24)));
+    }
+
+    /// [REC-5]
+    #[test]
+    fn an_onion_key_counts_only_beside_a_record_that_names_it() {
+        let key = |byte: u8| OnionPublicKey(Box::new([byte; 1_216]));
+        let record = Record {
+            onion_current: onion_key_hash(&key(1)),
+            onion_next: Some(onion_key_hash(&key(2))),
+            ..record(1)
+        };
+        let keys = |current: Option<u8>, next: Option<u8>| OnionKeys {
+            current: current.map(key),
+            next: next.map(key),
+        };
+        for good in [
+            keys(None, None),
+            keys(Some(1), None),
+            keys(None, Some(2)),
+            keys(Some(1), Some(2)),
+        ] {
+            assert_eq!(good.check(&record), Ok(()));
+            let mut writer = Writer::default();
+            good.write(&mut writer);
+            let mut reader = Reader::new(Bytes::from(writer.finish()));
+            assert_eq!(OnionKeys::read(&mut reader), Ok(good));
+            assert_eq!(reader.left(), 0);
+        }
+        let swapped = keys(Some(2), Some(2));
+        assert_eq!(swapped.check(&record), Err(BadRecord::OnionKey));
+        assert_eq!(swapped.matching(&record), keys(None, Some(2)));
+        assert!(OnionKeys::read(&mut Reader::new(Bytes::from_static(&[4]))).is_err());
+    }
+
+    #[test]
+    fn any_bytes_are_no_record_or_the_one_encoding_of_it() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let bytes = Bytes::copy_from_slice(bytes);
+            if let Ok(record) = Record::decode(bytes.clone()) {
+                assert_eq!(record.encode(), bytes);
+            }
+            let _ = OnionKeys::read(&mut Reader::new(bytes));
+        });
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_record_with_bytes_of_ones_choice_has_one_encoding(
+            at in 0_usize..261, value: u8, other in 0_usize..261, value_there: u8,
+        ) {
+            let mut bytes = full().0.encode();
+            bytes[at] = value;
+            bytes[other] = value_there;
+            if let Ok(record) = Record::decode(Bytes::from(bytes.clone())) {
+                proptest::prop_assert_eq!(record.encode(), bytes);
+            }
+        }
+    }
+}

@@ -16,7 +16,7 @@ pub struct Reconcile {
     pub exchange: u32,
     /// Odd steps are the opener's; the first is 1.
     pub step: u8,
-    /// Ranges, at most [`limits::RECONCILE_BYTES_MAX`].
+    /// The key, in the first step, and ranges: at most [`limits::RECONCILE_BYTES_MAX`].
     pub ranges: Bytes,
 }
 
@@ -24,7 +24,7 @@ impl Reconcile {
     pub(super) fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
         let exchange = reader.u32("exchange")?;
         let step = reader.u8("step")?;
-        if reader.left() > limits::RECONCILE_BYTES_MAX {
+        if reader.left() > limits::RECONCILE_KEY_BYTES + limits::RECONCILE_BYTES_MAX {
             return Err(reader.wrong("ranges"));
         }
         Ok(Self {
