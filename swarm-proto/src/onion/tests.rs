@@ -154,16 +154,20 @@ fn a_request_arrives_and_its_answer_returns_and_every_link_sees_one_size() {
     }
 }
 
-/// [ONI-6]: no zeros mark the end of a short path, at any hop.
+/// [ONI-6]: not even the last hop, which decrypts them, finds zeros behind its own slot.
 #[test]
 fn a_short_path_leaves_no_mark_in_the_slots() {
-    for hops in 1..=4 {
-        let (seen, _, _) = walk(&NULL, null_onion(hops, 5).0);
-        for onion in seen {
-            let slots = &onion[2 + 1_120 + 16..ONION_HEADER_BYTES];
-            let runs = slots.windows(6).filter(|run| run.iter().all(|b| *b == 0));
-            assert_eq!(runs.count(), 0, "{hops} hops");
-        }
+    for hops in 1..=4_u8 {
+        let (mut seen, _, _) = walk(&NULL, null_onion(usize::from(hops), 5).0);
+        let onion = seen.last_mut().unwrap();
+        let key = NullCrypto::new().onion_key(&[100 + hops; 32]);
+        let parts = Parts::of(onion).unwrap();
+        let secret = key.secret.decapsulate(parts.ciphertext).unwrap();
+        let keys = LayerKeys::derive(&secret, *parts.head, &NodeId([hops; 32]));
+        add_stream(&keys.beta, parts.beta);
+        let rest = &parts.beta[ONION_LAST_SLOT_BYTES..];
+        let runs = rest.windows(6).filter(|run| run.iter().all(|b| *b == 0));
+        assert_eq!(runs.count(), 0, "{hops} hops");
     }
 }
 
