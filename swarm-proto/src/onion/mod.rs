@@ -269,13 +269,16 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// A key that is erased from memory when dropped.
+type Key = Zeroizing<[u8; 32]>;
+
 /// The keys of one layer; each is used once, so all nonces are zero ([ONI-4]).
 struct LayerKeys {
-    mac: Zeroizing<[u8; 32]>,
-    beta: Zeroizing<[u8; 32]>,
-    delta: Zeroizing<[u8; 32]>,
-    layer: Zeroizing<[u8; 32]>,
-    seal: Zeroizing<[u8; 32]>,
+    mac: Key,
+    beta: Key,
+    delta: Key,
+    layer: Key,
+    seal: Key,
     tag: [u8; TAG_BYTES],
 }
 

@@ -13,7 +13,9 @@ use zeroize::Zeroizing;
 
 use super::replay::{NotAdmitted, Why};
 use super::reply::ReplyKeys;
-use super::{BETA_BYTES, Command, Inner, LayerKeys, MAC_BYTES, Parts, SizeClass, Slot, add_stream};
+use super::{
+    BETA_BYTES, Command, Inner, Key, LayerKeys, MAC_BYTES, Parts, SizeClass, Slot, add_stream,
+};
 use crate::crypto::{Decapsulate, KEM_CIPHERTEXT_BYTES};
 use crate::id::NodeId;
 use crate::limits::{ONION_HEADER_BYTES, ONION_LAST_SLOT_BYTES, ONION_SLOT_BYTES};
@@ -48,7 +50,7 @@ pub struct Opened {
     slot: Slot,
     tag: u64,
     onion: Vec<u8>,
-    delta: Zeroizing<[u8; 32]>,
+    delta: Key,
     reply: ReplyKeys,
 }
 

@@ -10,25 +10,20 @@ use core::fmt;
 use bytes::Bytes;
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
-use zeroize::Zeroizing;
 
-use super::{Inner, LayerKeys, SizeClass, add_stream};
+use super::{Inner, Key, LayerKeys, SizeClass, add_stream};
 use crate::hash;
 
 /// What a hop answers with, once.
 #[must_use]
 pub struct ReplyKeys {
-    layer: Zeroizing<[u8; 32]>,
-    seal: Zeroizing<[u8; 32]>,
+    layer: Key,
+    seal: Key,
     answer: SizeClass,
 }
 
 impl ReplyKeys {
-    pub(super) fn new(
-        layer: Zeroizing<[u8; 32]>,
-        seal: Zeroizing<[u8; 32]>,
-        answer: SizeClass,
-    ) -> Self {
+    pub(super) fn new(layer: Key, seal: Key, answer: SizeClass) -> Self {
         Self {
             layer,
             seal,
@@ -93,7 +88,8 @@ impl fmt::Debug for ReplyKeys {
 /// What a sender reads the answer with, once.
 #[must_use]
 pub struct Replies {
-    hops: Vec<(Zeroizing<[u8; 32]>, Zeroizing<[u8; 32]>)>,
+    /// Layer key and seal key of each hop, guard first.
+    hops: Vec<(Key, Key)>,
     answer: SizeClass,
 }
 
