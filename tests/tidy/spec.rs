@@ -207,12 +207,10 @@ fn vector_line(line: &str, names: &mut BTreeSet<String>) -> Result<(), String> {
         .split_once('=')
         .ok_or("neither `name = hex` nor a comment")?;
     let (name, hex) = (name.trim(), hex.trim());
-    let named = name
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-    if name.is_empty() || !named {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_-. ".contains(&byte);
+    if name.is_empty() || !name.bytes().all(letter) {
         return Err(format!(
-            "`{name}` is no name: letters, digits, `_`, `-`, `.`"
+            "`{name}` is no name: letters, digits, `_`, `-`, `.`, spaces"
         ));
     }
     if !hex.len().is_multiple_of(2) || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -252,7 +250,7 @@ fn a_bad_vector_is_refused() {
         "key = 00",
         "odd = 0",
         "no hex",
-        "bad name = 00",
+        "bad/name = 00",
         "other = 0x00",
     ] {
         assert!(vector_line(bad, &mut names).is_err(), "{bad}");
