@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Real processes: promises kept end to end, and what it takes to test them.
+
+pub mod proxy;
