@@ -1,3 +1,4 @@
-//! What the tests of real processes share.
+//! Real processes: promises kept end to end, and what it takes to test them.
 
+pub mod proxy;
 pub mod skip;

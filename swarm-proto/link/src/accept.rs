@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
 use swarm_proto::id::NodeKey;
 use swarm_proto::wire::frames::{FrameKind, Speaker, Way};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::admission::{Admission, Handshake, NoPlace, Place};
@@ -187,9 +187,10 @@ impl<S: Serve> Door<S> {
             return None;
         };
         if key.is_some() {
-            let tells_max = VarInt::from_u32(config.tells_per_link_max);
-            connection.set_max_concurrent_uni_streams(tells_max);
+            connection.set_max_concurrent_uni_streams(VarInt::from_u32(config.tells_per_link_max));
         }
+        let tells_max = usize::try_from(config.tells_per_link_max).unwrap_or(usize::MAX);
+        let tells_max = tells_max.clamp(1, Semaphore::MAX_PERMITS);
         counts.one(LinkCount::Accepted);
         let peer = match key {
             Some(key) => Peer::Relay {
@@ -207,6 +208,7 @@ impl<S: Serve> Door<S> {
             peer,
             place,
             bodies: Semaphore::new(config.bodies_per_link_max),
+            tells: Arc::new(Semaphore::new(tells_max)),
             faults: AtomicU32::new(0),
         };
         Some((Arc::new(guest), connection))
@@ -267,6 +269,8 @@ struct Guest<S> {
     peer: Peer,
     place: Place,
     bodies: Semaphore,
+    /// Messages being heard; QUIC's own limit ends when a message is read, not when it is heard.
+    tells: Arc<Semaphore>,
     faults: AtomicU32,
 }
 
@@ -279,12 +283,21 @@ impl<S: Serve> Guest<S> {
                     Ok((send, receive)) => self.spawn_ask(&connection, send, receive),
                     Err(_closed) => return,
                 },
-                told = connection.accept_uni() => match told {
-                    Ok(receive) => self.spawn_tell(&connection, receive),
-                    Err(_closed) => return,
+                told = self.next_tell(&connection) => match told {
+                    Some((place, receive)) => self.spawn_tell(&connection, place, receive),
+                    None => return,
                 },
             }
         }
+    }
+
+    async fn next_tell(
+        &self,
+        connection: &Connection,
+    ) -> Option<(OwnedSemaphorePermit, RecvStream)> {
+        let place = Arc::clone(&self.tells).acquire_owned().await.ok()?;
+        let receive = connection.accept_uni().await.ok()?;
+        Some((place, receive))
     }
 
     fn spawn_ask(self: &Arc<Self>, connection: &Connection, send: SendStream, receive: RecvStream) {
@@ -297,13 +310,19 @@ impl<S: Serve> Guest<S> {
         });
     }
 
-    fn spawn_tell(self: &Arc<Self>, connection: &Connection, receive: RecvStream) {
+    fn spawn_tell(
+        self: &Arc<Self>,
+        connection: &Connection,
+        place: OwnedSemaphorePermit,
+        receive: RecvStream,
+    ) {
         let guest = Arc::clone(self);
         let connection = connection.clone();
         let cancel = self.door.shared.cancel.clone();
         self.door.shared.tracker.spawn(async move {
             let hearing = guest.told(&connection, receive);
             cancel.run_until_cancelled(hearing).await;
+            drop(place);
         });
     }
 

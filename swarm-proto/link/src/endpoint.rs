@@ -187,21 +187,31 @@ impl Endpoint {
     }
 
     async fn dial(&self, key: NodeKey, addr: SocketAddr) -> Result<Link, LinkFailure> {
+        let connection = self.connect(key, addr).await?;
         let wait = self.shared.config.handshake_wait;
+        timeout(wait, self.greet(connection, key))
+            .await
+            .map_err(|_late| LinkFailure::NoHello)?
+    }
+
+    /// The handshake alone.
+    pub(crate) async fn connect(
+        &self,
+        key: NodeKey,
+        addr: SocketAddr,
+    ) -> Result<Connection, LinkFailure> {
         let name = identity::server_name(&key);
         let connecting = self
             .quinn
             .connect_with(self.dial.clone(), addr, &name)
             .map_err(|failure| LinkFailure::Undialable(failure.to_string()))?;
-        let connection = timeout(wait, connecting)
+        let connection = timeout(self.shared.config.handshake_wait, connecting)
             .await
             .map_err(|_late| LinkFailure::Unreachable)??;
         if peer_key(&connection) != Some(key) {
             return Err(LinkFailure::WrongKey);
         }
-        timeout(wait, self.greet(connection, key))
-            .await
-            .map_err(|_late| LinkFailure::NoHello)?
+        Ok(connection)
     }
 
     async fn greet(&self, connection: Connection, key: NodeKey) -> Result<Link, LinkFailure> {

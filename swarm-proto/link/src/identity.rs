@@ -69,6 +69,10 @@ impl Identity {
         &self,
         tickets_max: usize,
     ) -> Result<QuicServerConfig, CryptoFailure> {
+        Ok(QuicServerConfig::try_from(self.server_tls(tickets_max)?)?)
+    }
+
+    fn server_tls(&self, tickets_max: usize) -> Result<rustls::ServerConfig, Error> {
         let mut config = rustls::ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(Arc::new(AnyNodeKey))
@@ -77,7 +81,7 @@ impl Identity {
             )));
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.session_storage = ServerSessionMemoryCache::new(tickets_max);
-        Ok(QuicServerConfig::try_from(config)?)
+        Ok(config)
     }
 }
 
@@ -90,12 +94,21 @@ pub(crate) enum CryptoFailure {
     Suite(#[from] NoInitialCipherSuite),
 }
 
-/// The dialling side. With an identity it shows its key and resumes; without one it shows nothing and
-/// keeps no ticket, since a ticket would tie two visits of one person together ([LNK-3]).
+/// The dialling side of an endpoint.
 pub(crate) fn client_crypto(
     identity: Option<&Identity>,
     tickets_max: usize,
 ) -> Result<QuicClientConfig, CryptoFailure> {
+    let config = client_tls(identity, tickets_max)?;
+    Ok(QuicClientConfig::try_from(config)?)
+}
+
+/// With an identity it shows its key and resumes; without one it shows nothing and keeps no ticket,
+/// since a ticket would tie two visits of one person together ([LNK-3]).
+fn client_tls(
+    identity: Option<&Identity>,
+    tickets_max: usize,
+) -> Result<rustls::ClientConfig, Error> {
     let (shown, resumption): (Arc<dyn ResolvesClientCert>, Resumption) = match identity {
         Some(identity) => (
             Arc::new(AlwaysResolvesClientRawPublicKeys::new(Arc::clone(
@@ -113,7 +126,7 @@ pub(crate) fn client_crypto(
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.enable_sni = false;
     config.resumption = resumption;
-    Ok(QuicClientConfig::try_from(config)?)
+    Ok(config)
 }
 
 /// The name under which a relay is dialled and its tickets are filed: 64 hexadecimal digits in two
@@ -318,6 +331,8 @@ const PKCS8_PREFIX: [u8; 16] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::quic::{ClientConnection, ServerConnection, Version};
+    use rustls::{HandshakeKind, NamedGroup};
 
     /// [LNK-1]
     #[test]
@@ -345,10 +360,96 @@ mod tests {
         }
     }
 
+    /// A TLS handshake as QUIC runs it, without QUIC. Gives what the dialler saw: the kind of
+    /// handshake and the key exchange.
+    fn handshake(
+        dial: &Arc<rustls::ClientConfig>,
+        name: &NodeKey,
+        serve: &Arc<rustls::ServerConfig>,
+    ) -> Result<(HandshakeKind, NamedGroup), Error> {
+        let name = ServerName::try_from(server_name(name)).unwrap();
+        let (dial, serve) = (Arc::clone(dial), Arc::clone(serve));
+        let mut client = ClientConnection::new(dial, Version::V1, name, vec![])?;
+        let mut server = ServerConnection::new(serve, Version::V1, vec![])?;
+        for _ in 0..4 {
+            loop {
+                let mut flight = Vec::new();
+                let change = client.write_hs(&mut flight);
+                server.read_hs(&flight)?;
+                if change.is_none() {
+                    break;
+                }
+            }
+            loop {
+                let mut flight = Vec::new();
+                let change = server.write_hs(&mut flight);
+                client.read_hs(&flight)?;
+                if change.is_none() {
+                    break;
+                }
+            }
+        }
+        assert!(!client.is_handshaking() && !server.is_handshaking());
+        let group = client.negotiated_key_exchange_group().unwrap().name();
+        Ok((client.handshake_kind().unwrap(), group))
+    }
+
+    /// [LNK-2], [LNK-3]
+    #[test]
+    fn a_ticket_goes_back_to_its_relay_and_to_no_other() {
+        let [ours, theirs, other] = [1, 2, 3].map(|seed| Identity::from_seed(&[seed; 32]).unwrap());
+        let dial = Arc::new(client_tls(Some(&ours), 8).unwrap());
+        let [theirs_tls, other_tls] =
+            [&theirs, &other].map(|relay| Arc::new(relay.server_tls(8).unwrap()));
+        let hybrid = NamedGroup::X25519MLKEM768;
+
+        let to_theirs = || handshake(&dial, &theirs.node_key(), &theirs_tls);
+        assert_eq!(to_theirs(), Ok((HandshakeKind::Full, hybrid)));
+        assert_eq!(to_theirs(), Ok((HandshakeKind::Resumed, hybrid)));
+        let to_other = handshake(&dial, &other.node_key(), &other_tls);
+        assert_eq!(to_other, Ok((HandshakeKind::Full, hybrid)));
+
+        let impostor = handshake(&dial, &theirs.node_key(), &other_tls);
+        let refused = CertificateError::ApplicationVerificationFailure;
+        assert_eq!(impostor, Err(Error::InvalidCertificate(refused)));
+    }
+
+    /// [LNK-3]
+    #[test]
+    fn a_correspondent_never_resumes() {
+        let relay = Identity::from_seed(&[1; 32]).unwrap();
+        let serve = Arc::new(relay.server_tls(8).unwrap());
+        let dial = Arc::new(client_tls(None, 8).unwrap());
+        for _ in 0..2 {
+            let (kind, _) = handshake(&dial, &relay.node_key(), &serve).unwrap();
+            assert_eq!(kind, HandshakeKind::Full);
+        }
+    }
+
+    /// [LNK-2]
+    #[test]
+    fn a_dialler_without_the_hybrid_key_exchange_is_refused() {
+        let relay = Identity::from_seed(&[1; 32]).unwrap();
+        let serve = Arc::new(relay.server_tls(8).unwrap());
+        let old = CryptoProvider {
+            kx_groups: vec![aws_lc_rs::kx_group::X25519],
+            ..aws_lc_rs::default_provider()
+        };
+        let mut dial = rustls::ClientConfig::builder_with_provider(Arc::new(old))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(PinnedByName))
+            .with_client_cert_resolver(Arc::new(NoKey));
+        dial.alpn_protocols = vec![ALPN.to_vec()];
+        let refused = handshake(&Arc::new(dial), &relay.node_key(), &serve);
+        assert!(matches!(refused, Err(Error::PeerIncompatible(_))));
+    }
+
     /// [LNK-2]
     #[test]
     fn only_the_hybrid_key_exchange_is_offered() {
         let names: Vec<_> = provider().kx_groups.iter().map(|kx| kx.name()).collect();
-        assert_eq!(names, [rustls::NamedGroup::X25519MLKEM768]);
+        assert_eq!(names, [NamedGroup::X25519MLKEM768]);
     }
 }

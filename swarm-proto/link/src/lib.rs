@@ -25,6 +25,8 @@ mod link;
 pub mod network_file;
 mod pool;
 mod subnet;
+#[cfg(test)]
+mod tests;
 
 pub use accept::{Answer, ClientLink, Heard, Peer, Serve};
 pub use config::LinkConfig;
