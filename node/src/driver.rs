@@ -216,7 +216,7 @@ pub(crate) fn start(
     stop: CancellationToken,
 ) -> Result<(Handle, mpsc::Sender<Input>), DriverFailure> {
     let seed = setup.keys.node()?;
-    let crypto: Arc<dyn Crypto> = Arc::new(AwsCrypto::new());
+    let crypto: Arc<dyn Crypto> = Arc::new(AwsCrypto);
     let key = SecretKey::from_seed(seed.bytes());
     let node_key = NodeKey(*key.public());
     let network = Arc::new(setup.network.network.clone());

@@ -81,8 +81,7 @@ impl Serve for Gate {
             | FrameKind::OnionAnswerLarge
             | FrameKind::Copy
             | FrameKind::Copied
-            | FrameKind::Erase
-            | FrameKind::CardCopy => Answer::Fault,
+            | FrameKind::Erase => Answer::Fault,
         }
     }
 
@@ -326,6 +325,11 @@ impl Book {
         let mut pages = self.0.write().unwrap_or_else(PoisonError::into_inner);
         pages.found.retain(|id, _| members.find(id).is_none());
         pages.members = Some(members);
+    }
+
+    /// The members, if any are known.
+    pub(crate) fn members(&self) -> Option<Arc<Snapshot>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).members.clone()
     }
 
     /// A relay that discovery found; known until it is a member.

@@ -162,3 +162,26 @@ impl Refusal {
         }
     }
 }
+
+/// A refusal's name for people and metrics, by its code.
+pub fn name_of(code: u16) -> &'static str {
+    match code {
+        1 => "wrong holder",
+        2 => "no capability",
+        3 => "expired",
+        4 => "too large",
+        5 => "mailbox full",
+        6 => "open lane full",
+        7 => "stamp needed",
+        8 => "disk full",
+        9 => "too busy",
+        10 => "clock",
+        11 => "not found",
+        12 => "unknown message",
+        13 => "wrong network",
+        14 => "wrong version",
+        15 => "restarted",
+        16 => "hop unreachable",
+        _ => "unknown",
+    }
+}

@@ -1,0 +1,287 @@
+//! The life of one relay process: open the home, start what runs in it, wait for the end, stop it all.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use poste_link::network_file::NetworkFile;
+use poste_link::{LinkConfig, LinkCount};
+use swarm_proto::effects::{Command, Input, PeerChange};
+use swarm_proto::members::{Address, Eligible};
+use swarm_proto::network::Network;
+use swarm_proto::wire::refusal::name_of;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, Profile};
+use crate::discovery::{Discovery, DiscoveryCommands, DiscoveryConfig, Found, Hint};
+use crate::driver::{self, Handle, Parts, Setup};
+use crate::failure::RunFailure;
+use crate::home::{Home, HomeLock};
+use crate::keys::{Keys, Seed};
+use crate::shutdown;
+use crate::status::{self, Status, StatusSource, Verdict};
+use crate::store::StoreConfig;
+
+/// A relay's home, opened and checked.
+#[derive(Debug)]
+pub struct Site {
+    /// The home.
+    pub home: Home,
+    /// Keeps others out of it.
+    pub lock: HomeLock,
+    /// The network.
+    pub network: NetworkFile,
+    /// The seed of the node key.
+    pub seed: Seed,
+}
+
+impl Site {
+    /// Opens a home that `init` made.
+    ///
+    /// # Errors
+    /// [`RunFailure`] names the file that is missing or wrong.
+    pub fn open(home: Home) -> Result<Self, RunFailure> {
+        let seed = Keys::at(home.keys_dir()).node()?;
+        let network = NetworkFile::read(&home.network_path())?;
+        Ok(Self { lock: home.lock()?, home, network, seed })
+    }
+}
+
+/// Runs a relay until `stop`; ends within two seconds of it.
+///
+/// # Errors
+/// [`RunFailure`] if it cannot start.
+pub async fn run(
+    config: Config,
+    site: Site,
+    parts: Parts,
+    stop: CancellationToken,
+) -> Result<(), RunFailure> {
+    let tracker = TaskTracker::new();
+    let outcome = start(&config, &site, parts, &tracker, &stop);
+    if outcome.is_ok() {
+        stop.cancelled().await;
+        tracing::info!("stopping");
+    }
+    stop.cancel();
+    if !shutdown::drain(&tracker).await {
+        tracing::warn!("some tasks did not end in time");
+    }
+    outcome
+}
+
+fn start(
+    config: &Config,
+    site: &Site,
+    parts: Parts,
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<(), RunFailure> {
+    let listen = SocketAddr::new(config.listen, config.port);
+    let setup = Setup {
+        network: site.network.clone(),
+        keys: Keys::at(site.home.keys_dir()),
+        home: site.home.dir().to_owned(),
+        listen,
+        announce: config.announce,
+        links: link_config(config),
+        store_dir: site.home.store_path(),
+        store: store_config(config),
+    };
+    let (relay, core) = driver::start(setup, parts, tracker, stop.clone())?;
+    let discovery = DiscoveryConfig {
+        network: site.network.network.clone(),
+        seed: site.seed.clone(),
+        listen,
+        announce: config.announce,
+        hints: hints(site),
+        links_max: config.discovery_links_max,
+    };
+    let (discovery, found) = Discovery::start(discovery, tracker, stop.clone())?;
+    tracker.spawn(tell_found(found, relay.clone(), core.clone(), stop.clone()));
+    if config.listen.is_unspecified() && config.announce.is_none() {
+        tracker.spawn(tell_address(discovery.clone(), core, stop.clone()));
+    }
+    let source = status_source(config, site, relay, discovery);
+    status::serve(&site.home.socket_path(), source, tracker, stop.clone())?;
+    tracing::info!("relay {} runs", site.seed.node_key().node_id());
+    Ok(())
+}
+
+fn link_config(config: &Config) -> LinkConfig {
+    let links = match config.profile {
+        Profile::Vps => LinkConfig::default(),
+        Profile::Home => LinkConfig::home(),
+    };
+    let number = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+    LinkConfig {
+        member_links_max: number(config.member_links_max),
+        client_links_max: number(config.client_links_max),
+        ..links
+    }
+}
+
+fn store_config(config: &Config) -> StoreConfig {
+    StoreConfig {
+        cache_bytes: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
+        ballast_bytes: config.ballast_bytes,
+        ..StoreConfig::with_budget(config.store_bytes)
+    }
+}
+
+/// The founders, except this relay itself.
+fn hints(site: &Site) -> Vec<Hint> {
+    let own = site.seed.node_key();
+    let founders = site.network.founders.iter();
+    founders
+        .filter(|founder| founder.key != own)
+        .map(|founder| Hint { key: Some(founder.key), addr: founder.addr })
+        .collect()
+}
+
+/// Discovery finds; the core decides what to make of it.
+async fn tell_found(
+    mut found: mpsc::Receiver<Found>,
+    relay: Handle,
+    core: mpsc::Sender<Input>,
+    stop: CancellationToken,
+) {
+    while let Some(Some(one)) = stop.run_until_cancelled(found.recv()).await {
+        let (key, change) = match one {
+            Found::Discovered { key, data_addr } => {
+                relay.gate.book.add_found(key, data_addr);
+                (key, PeerChange::Seen)
+            }
+            Found::Gone { key } => (key, PeerChange::Gone),
+        };
+        if core.send(Input::Peer { id: key.node_id(), change }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Others told this relay where they reach it.
+async fn tell_address(
+    discovery: DiscoveryCommands,
+    core: mpsc::Sender<Input>,
+    stop: CancellationToken,
+) {
+    let mut stats = discovery.watch();
+    let mut told = None;
+    while let Some(Ok(())) = stop.run_until_cancelled(stats.changed()).await {
+        let confirmed = stats.borrow_and_update().confirmed;
+        if confirmed == told {
+            continue;
+        }
+        told = confirmed;
+        let address = confirmed.and_then(|addr| Address::new(addr.ip(), addr.port()));
+        let command = Command::Addresses([address, None]);
+        if core.send(Input::Command(command)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn status_source(
+    config: &Config,
+    site: &Site,
+    relay: Handle,
+    discovery: DiscoveryCommands,
+) -> StatusSource {
+    let key = site.seed.node_key();
+    let network = Arc::new(site.network.network.clone());
+    let mut fixed = Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node_id: key.node_id().to_hex(),
+        node_key: key.to_hex(),
+        network: network.name.clone(),
+        network_id: network.id().to_hex(),
+        pid: shutdown::own_pid(),
+        listen: SocketAddr::new(config.listen, config.port).to_string(),
+        ..Status::default()
+    };
+    fixed.links.members_max = u64::from(config.member_links_max);
+    fixed.links.clients_max = u64::from(config.client_links_max);
+    fixed.store.budget_bytes = config.store_bytes;
+    let started = Instant::now();
+    Arc::new(move || {
+        let mut status = fixed.clone();
+        status.uptime_s = started.elapsed().as_secs();
+        fill_links(&mut status, &relay);
+        fill_members(&mut status, &relay, &network);
+        fill_discovery(&mut status, &discovery);
+        let relay = relay.clone();
+        Box::pin(async move {
+            fill_store(&mut status, &relay).await;
+            status
+        })
+    })
+}
+
+fn fill_links(status: &mut Status, relay: &Handle) {
+    let (members, clients) = relay.endpoint.held_links();
+    status.links.members = number(members);
+    status.links.clients = number(clients);
+    let counts = relay.endpoint.counts();
+    status.reach.by_links = number(members);
+    status.faults = counts.of(LinkCount::Fault);
+    status.onions.forwarded = relay.gate.counts.forwarded.load(Ordering::Relaxed);
+    status.onions.delivered = relay.gate.counts.delivered.load(Ordering::Relaxed);
+    status.onions.rejected = relay.gate.counts.rejected.load(Ordering::Relaxed);
+    let offsets = relay.gate.offsets.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut offsets: Vec<i64> = offsets.values().copied().collect();
+    offsets.sort_unstable();
+    status.clock.compared = number(offsets.len());
+    status.clock.offset_ms_median = offsets.get(offsets.len() / 2).copied();
+    let refused = relay.tally.refused.lock().unwrap_or_else(PoisonError::into_inner);
+    status.refusals =
+        refused.iter().map(|(code, count)| (name_of(*code).to_owned(), *count)).collect();
+}
+
+fn fill_members(status: &mut Status, relay: &Handle, network: &Network) {
+    let Some(members) = relay.gate.book.members() else { return };
+    let epoch = network.scale.epoch_of(relay.gate.clock.read().unix);
+    status.members.known = number(members.len());
+    status.members.eligible = number(Eligible::of(network, &members, epoch).len());
+}
+
+async fn fill_store(status: &mut Status, relay: &Handle) {
+    let asked = tokio::time::timeout(USAGE_WAIT, relay.usage()).await;
+    let Ok(Some((usage, unfinished))) = asked else { return };
+    status.held.envelopes = usage.envelopes;
+    status.held.bytes = usage.bytes;
+    status.held.mailboxes = usage.mailboxes;
+    status.held.tombstones = usage.tombstones;
+    status.held.cards = usage.cards;
+    status.held.copies_unfinished = number(unfinished);
+    status.held.acknowledged = relay.tally.acknowledged.load(Ordering::Relaxed);
+    status.held.expired = relay.tally.expired.load(Ordering::Relaxed);
+    status.store.used_bytes = usage.weight();
+    status.store.full = status.store.used_bytes >= status.store.budget_bytes;
+}
+
+/// Writes what discovery knows into a status.
+pub fn fill_discovery(status: &mut Status, discovery: &DiscoveryCommands) {
+    let stats = discovery.stats();
+    status.discovery.known = number(stats.known);
+    status.discovery.connected = number(stats.connected);
+    status.discovery.foreign = stats.foreign;
+    status.discovery.subnet_full = stats.subnet_full;
+    status.reach.by_discovery = number(stats.reached_by);
+    status.reach.address = stats.confirmed.map(|addr| addr.to_string());
+    if let Some(listening) = stats.listening.first() {
+        status.listen = listening.to_string();
+    }
+    let reached_by = status.reach.by_discovery.max(status.reach.by_links);
+    status.reach.verdict = Verdict::of(reached_by, status.discovery.known, status.uptime_s);
+}
+
+fn number(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+/// How long a status waits for the store before it is told without.
+const USAGE_WAIT: Duration = Duration::from_secs(2);
