@@ -475,7 +475,7 @@ mod tests {
         ) {
             let founders = ports.iter().map(|seed| founder(*seed, 7_000 + u16::from(*seed)));
             let mut file = NetworkFile::public(&name, founders.collect());
-            file.network.scale.minute_ms = minute_ms.into();
+            file.network.scale.minute_ms = minute_ms;
             file.network.receipts = receipts;
             file.network.cell_bits = cell_bits;
             file.network.caps.v6_48 = cap;
