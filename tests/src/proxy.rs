@@ -49,7 +49,7 @@ pub struct Proxy {
     addr: SocketAddr,
     road: Arc<Road>,
     tracker: TaskTracker,
-    _stop: DropGuard,
+    stop: DropGuard,
 }
 
 impl Proxy {
@@ -88,7 +88,7 @@ impl Proxy {
             addr,
             road,
             tracker,
-            _stop: cancel.drop_guard(),
+            stop: cancel.drop_guard(),
         })
     }
 
@@ -123,8 +123,8 @@ impl Proxy {
 
     /// Stops and waits for its tasks.
     pub async fn stop(self) {
-        let Self { tracker, _stop, .. } = self;
-        drop(_stop);
+        let Self { tracker, stop, .. } = self;
+        drop(stop);
         tracker.close();
         tracker.wait().await;
     }

@@ -80,18 +80,48 @@ impl NetworkFile {
 
     /// The text of the file, with a comment for each value.
     pub fn text(&self) -> String {
-        let network = &self.network;
-        let caps = &network.caps;
+        let caps = &self.network.caps;
         let mut text = String::from(
             "# A Poste network. Its id is the hash of the name and the founders' keys; everybody\n\
              # else must have the same two.\n\n",
         );
+        for (key, comment, value) in self.values() {
+            // Writing to a string does not fail.
+            let _never = write!(text, "# {comment}\n{key} = {value}\n");
+        }
+        text.push_str("\n# Relays that one subnet may contribute; 0 lifts a cap.\n[caps]\n");
+        let caps = [
+            ("v4_24", "Per IPv4 /24 in the eligible list.", caps.v4_24),
+            ("v4_16", "Per IPv4 /16 in the eligible list.", caps.v4_16),
+            ("v6_48", "Per IPv6 /48 in the eligible list.", caps.v6_48),
+            ("v6_32", "Per IPv6 /32 in the eligible list.", caps.v6_32),
+            (
+                "per_set",
+                "Per /24 (/48) among the holders of one cell.",
+                caps.per_set,
+            ),
+            ("per_path", "Per /16 (/32) on one path.", caps.per_path),
+        ];
+        for (key, comment, value) in caps {
+            let _never = write!(text, "# {comment}\n{key} = {value}\n");
+        }
+        text.push_str("\n# The founders: node key and address (UDP). Addresses may change.\n");
+        for founder in &self.founders {
+            let (key, addr) = (founder.key.to_hex(), founder.addr);
+            let _never = write!(text, "[[founder]]\nkey = \"{key}\"\naddr = \"{addr}\"\n");
+        }
+        text
+    }
+
+    /// Key, comment and value of everything that is no table.
+    fn values(&self) -> [(&'static str, &'static str, String); 9] {
+        let network = &self.network;
         let name = toml::Value::String(network.name.clone());
         let reachability = match network.reachability {
             Reachability::Proven => "proven",
             Reachability::Assume => "assume",
         };
-        let values: [(&str, &str, String); 9] = [
+        [
             (
                 "name",
                 "What people call it; 1 to 255 bytes.",
@@ -137,33 +167,7 @@ impl NetworkFile {
                 "\"proven\": a relay is told of only after others reached it; \"assume\": at once.",
                 format!("\"{reachability}\""),
             ),
-        ];
-        for (key, comment, value) in values {
-            // Writing to a string does not fail.
-            let _never = write!(text, "# {comment}\n{key} = {value}\n");
-        }
-        text.push_str("\n# Relays that one subnet may contribute; 0 lifts a cap.\n[caps]\n");
-        let caps = [
-            ("v4_24", "Per IPv4 /24 in the eligible list.", caps.v4_24),
-            ("v4_16", "Per IPv4 /16 in the eligible list.", caps.v4_16),
-            ("v6_48", "Per IPv6 /48 in the eligible list.", caps.v6_48),
-            ("v6_32", "Per IPv6 /32 in the eligible list.", caps.v6_32),
-            (
-                "per_set",
-                "Per /24 (/48) among the holders of one cell.",
-                caps.per_set,
-            ),
-            ("per_path", "Per /16 (/32) on one path.", caps.per_path),
-        ];
-        for (key, comment, value) in caps {
-            let _never = write!(text, "# {comment}\n{key} = {value}\n");
-        }
-        text.push_str("\n# The founders: node key and address (UDP). Addresses may change.\n");
-        for founder in &self.founders {
-            let (key, addr) = (founder.key.to_hex(), founder.addr);
-            let _never = write!(text, "[[founder]]\nkey = \"{key}\"\naddr = \"{addr}\"\n");
-        }
-        text
+        ]
     }
 }
 
@@ -475,7 +479,7 @@ mod tests {
         ) {
             let founders = ports.iter().map(|seed| founder(*seed, 7_000 + u16::from(*seed)));
             let mut file = NetworkFile::public(&name, founders.collect());
-            file.network.scale.minute_ms = minute_ms.into();
+            file.network.scale.minute_ms = minute_ms;
             file.network.receipts = receipts;
             file.network.cell_bits = cell_bits;
             file.network.caps.v6_48 = cap;
