@@ -181,6 +181,11 @@ pub fn is_timely(time: UnixTime, now: UnixTime, scale: TimeScale) -> bool {
     apart <= envelope::grace(scale)
 }
 
+/// BLAKE3 of a sealed card: what its statement covers, and of two cards with one number the lower holds.
+pub fn card_digest(sealed: &[u8]) -> [u8; 32] {
+    *blake3::hash(sealed).as_bytes()
+}
+
 /// address | holder | reply-key hash | time | after | response class
 fn fetch_bytes(keys: &MailboxKeys, terms: &FetchTerms) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(32 * 4 + 8 + 4 + 1);
@@ -211,7 +216,7 @@ fn card_bytes(keys: &MailboxKeys, sequence: u64, expires: Hour, sealed: &[u8]) -
     bytes.extend_from_slice(&keys.address().0);
     bytes.extend_from_slice(&sequence.to_be_bytes());
     bytes.extend_from_slice(&expires.0.to_be_bytes());
-    bytes.extend_from_slice(blake3::hash(sealed).as_bytes());
+    bytes.extend_from_slice(&card_digest(sealed));
     bytes
 }
 
