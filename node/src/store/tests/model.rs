@@ -1,0 +1,129 @@
+//! The engine equals the model on any sequence of operations, across restarts and power cuts.
+
+use proptest::prelude::*;
+use swarm_proto::store::{Cursor, MemStore, Quota, StoreDone, StoreOp};
+use swarm_proto::time::Hour;
+
+use super::disks::LoggedDisk;
+use super::{Shared, ask_together, config, delete, keys, put_card, put_within, row};
+use crate::store::StoreConfig;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Operations asked together.
+    Ask(Vec<StoreOp>),
+    /// Close and open.
+    Restart,
+    /// Lose what was not flushed, open.
+    PowerCut,
+}
+
+const OWNERS: u8 = 3;
+/// Hours of three days of expiry, so that days end with hours of theirs still alive.
+const HOURS: std::ops::Range<u32> = 40..80;
+
+fn any_op() -> impl Strategy<Value = StoreOp> {
+    let letter = (0..OWNERS, 0..10_u32, 1..4_u32);
+    let quota = (2..8_u32, 4_000..60_000_u64);
+    let after = (0..OWNERS, 0..10_u32, 0..4_u32, any::<bool>());
+    prop_oneof![
+        6 => (letter.clone(), HOURS, quota).prop_map(|((owner, number, arrival), hour, quota)| {
+            let quota = Quota { envelopes: quota.0, bytes: quota.1 };
+            put_within(owner, row(owner, number, arrival), hour, quota)
+        }),
+        3 => (after, 0..9_000_usize).prop_map(|((owner, number, arrival, start), bytes_max)| {
+            let cursor = row(owner, number, arrival).cursor();
+            StoreOp::Page {
+                address: keys(owner).address(),
+                after: if start { Cursor::START } else { cursor },
+                bytes_max,
+                salt: [owner; 32],
+            }
+        }),
+        2 => (letter.clone(), 0..OWNERS, HOURS).prop_map(|((owner, number, _), other, hour)| {
+            let signer = if number % 2 == 0 { owner } else { other };
+            delete(signer, &row(owner, number, 1), hour)
+        }),
+        2 => letter.clone().prop_map(|(owner, number, _)| StoreOp::Read {
+            id: row(owner, number, 1).envelope.id(),
+        }),
+        1 => Just(StoreOp::Have {
+            ids: (0..OWNERS).flat_map(|owner| {
+                (0..10).map(move |number| row(owner, number, 1).envelope.id())
+            }).collect(),
+        }),
+        2 => (0..OWNERS, 0..3_u64, 0..3_u8, HOURS)
+            .prop_map(|(owner, sequence, first, hour)| put_card(owner, sequence, first, hour)),
+        1 => (0..OWNERS).prop_map(|owner| StoreOp::Card { address: keys(owner).address() }),
+        1 => (38..82_u32, any::<bool>()).prop_map(|(hour, far)| StoreOp::Expire {
+            hour: Hour(if far { hour } else { 38 + hour % 12 }),
+        }),
+        1 => Just(StoreOp::Usage),
+    ]
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        10 => prop::collection::vec(any_op(), 1..20).prop_map(Step::Ask),
+        1 => Just(Step::Restart),
+        1 => Just(Step::PowerCut),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// [STO-1] [STO-2] [STO-3] [STO-4] [STO-5] [STO-7]
+    #[test]
+    fn the_engine_answers_as_the_model_does(
+        steps in prop::collection::vec(any_step(), 1..20),
+        budget in prop_oneof![Just(u64::MAX), 20_000..200_000_u64],
+        group_ops in 1..32_usize,
+    ) {
+        let mut model = MemStore::with_budget(budget);
+        let config = StoreConfig { budget_bytes: budget, group_ops, ..config() };
+        let mut disk = LoggedDisk::made();
+        let mut store = disk.store(config.clone());
+        for step in steps {
+            match step {
+                Step::Ask(ops) => {
+                    let expected: Vec<StoreDone> =
+                        ops.iter().map(|op| model.apply(op.clone())).collect();
+                    let done = ask_together(&store, ops.clone());
+                    for ((op, done), expected) in ops.iter().zip(done).zip(expected) {
+                        prop_assert_eq!(done, expected, "{:?}", op);
+                    }
+                }
+                Step::Restart => {
+                    store.close().unwrap();
+                    store = disk.store(config.clone());
+                }
+                Step::PowerCut => {
+                    // The old engine lives on, on a disk that nobody looks at any more.
+                    let left = disk.flushed_only();
+                    drop(store);
+                    disk = LoggedDisk::starting(left);
+                    store = disk.store(config.clone());
+                }
+            }
+        }
+    }
+}
+
+/// [STO-5]
+#[test]
+fn dead_tables_are_dropped_and_their_space_is_used_again() {
+    let disk = LoggedDisk::made();
+    let store = disk.store(config());
+    let mut sizes = Vec::new();
+    for round in 0..6 {
+        let hour = 100 + round * 24;
+        let puts = (0..256).map(|number| super::put(1, row(1, number * 8, round), hour));
+        assert!(ask_together(&store, puts).iter().all(super::is_kept));
+        let ended = store.ask(StoreOp::Expire { hour: Hour(hour) });
+        assert_eq!(ended, StoreDone::Expired { envelopes: 256 });
+        sizes.push(redb::StorageBackend::len(&disk).unwrap());
+    }
+    assert_eq!(sizes[2], sizes[5], "{sizes:?}");
+    store.close().unwrap();
+}
