@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The scoreboard and the benches of the parts.
+
+pub mod store;

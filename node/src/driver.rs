@@ -258,7 +258,8 @@ pub(crate) fn start(
     let mut chance = [0; 32];
     getrandom::fill(&mut chance).map_err(|_| DriverFailure::Random)?;
     let core = (parts.wrap)(Relay::new(relay, chance, now));
-    let (stored, answers) = mpsc::channel(setup.store.queue_ops.max(2) + 1);
+    // Room for every operation that waits in the store and for all that one round may have refused at once.
+    let (stored, answers) = mpsc::channel(setup.store.queue_ops + 2 * limits::EFFECTS_PER_STEP);
     let tally = Arc::new(Tally::default());
     let driver = Driver {
         core,
@@ -395,8 +396,7 @@ impl Driver {
     fn submit(&self, op: OpId, request: StoreOp) {
         let stored = self.stored.clone();
         self.store.submit(request, move |done| {
-            // There is room for as many answers as the store takes operations.
-            if stored.try_send((op, done)).is_err() {
+                if stored.try_send((op, done)).is_err() {
                 tracing::error!("an answer of the store found no room");
             }
         });

@@ -7,9 +7,9 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use swarm_proto::store::{NotKept, StoreDone, StoreOp};
@@ -31,7 +31,8 @@ mod write;
 pub struct Store {
     queue: SyncSender<Asked>,
     waiting: Arc<Waiting>,
-    ended: Receiver<()>,
+    /// Behind a lock only so that a store can be shared.
+    ended: Mutex<Receiver<()>>,
 }
 
 /// How a store behaves.
@@ -106,7 +107,7 @@ impl Store {
         Ok(Self {
             queue,
             waiting,
-            ended,
+            ended: Mutex::new(ended),
         })
     }
 
@@ -150,6 +151,7 @@ impl Store {
         } = self;
         waiting.closing.store(true, Ordering::Release);
         drop(queue);
+        let ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
         match ended.recv_timeout(CLOSE_MAX) {
             Err(RecvTimeoutError::Timeout) => Err(StoreFailure::Late),
             Ok(()) | Err(RecvTimeoutError::Disconnected) => Ok(()),

@@ -16,6 +16,12 @@ use super::schema::{
     decode_row,
 };
 
+/// Is shown the key and value of each record; its failure ends the scan.
+pub(super) type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), StoreFailure> + 'a;
+
+/// A table of a committed state.
+type Committed = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
 /// Where records are read from.
 pub(super) trait Source {
     /// One record.
@@ -27,14 +33,14 @@ pub(super) trait Source {
         table: TableName,
         first: &[u8],
         last: &[u8],
-        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreFailure>,
+        each: &mut Each<'_>,
     ) -> Result<(), StoreFailure>;
 }
 
 /// A committed state: later commits do not change what it reads.
 pub(super) struct Snapshot {
     read: ReadTransaction,
-    open: BTreeMap<TableName, ReadOnlyTable<&'static [u8], &'static [u8]>>,
+    open: BTreeMap<TableName, Committed>,
 }
 
 impl Snapshot {
@@ -46,10 +52,7 @@ impl Snapshot {
         }
     }
 
-    fn opened(
-        &mut self,
-        name: TableName,
-    ) -> Result<Option<&ReadOnlyTable<&'static [u8], &'static [u8]>>, StoreFailure> {
+    fn opened(&mut self, name: TableName) -> Result<Option<&Committed>, StoreFailure> {
         if !self.open.contains_key(&name) {
             match self.read.open_table(Definition::new(&name.to_string())) {
                 Ok(table) => self.open.insert(name, table),
@@ -74,7 +77,7 @@ impl Source for Snapshot {
         table: TableName,
         first: &[u8],
         last: &[u8],
-        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreFailure>,
+        each: &mut Each<'_>,
     ) -> Result<(), StoreFailure> {
         match self.opened(table)? {
             Some(table) => scan_table(table, first, last, each),
@@ -88,7 +91,7 @@ pub(super) fn scan_table(
     table: &impl ReadableTable<&'static [u8], &'static [u8]>,
     first: &[u8],
     last: &[u8],
-    each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreFailure>,
+    each: &mut Each<'_>,
 ) -> Result<(), StoreFailure> {
     for entry in table.range::<&[u8]>(first..=last)? {
         let (key, value) = entry?;

@@ -5,7 +5,8 @@
 //! commit ([STO-2]). redb's handle refuses writes after a failed one; then the file is opened again.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvError, TryRecvError};
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ use swarm_proto::id::{EnvelopeId, MailboxAddress};
 use swarm_proto::store::{NotKept, StoreDone, StoreOp};
 
 use super::catalog::Catalog;
+use super::disk::Watched;
 use super::read::{self, Snapshot};
 use super::write::Group;
 use super::{Answer, Asked, CLOSE_MAX, Disk, GROUP_BYTES_MAX, Inbox, StoreConfig, StoreFailure};
@@ -27,6 +29,8 @@ pub(super) struct Engine<D: Disk> {
     /// Of the last commit.
     catalog: Catalog,
     room: Room,
+    /// A flush failed: nothing is written any more until the store is opened anew.
+    flush_failed: Arc<AtomicBool>,
 }
 
 /// Whether the disk has room.
@@ -52,6 +56,7 @@ impl<D: Disk> Engine<D> {
             open: None,
             catalog: Catalog::default(),
             room: Room::Enough,
+            flush_failed: Arc::new(AtomicBool::new(false)),
         };
         engine.reopen()?;
         engine.look_for_room();
@@ -112,6 +117,10 @@ impl<D: Disk> Engine<D> {
     /// Commits a group and answers it.
     fn write(&mut self, tasks: Vec<Task>) {
         if tasks.is_empty() {
+            return;
+        }
+        if self.flush_failed.load(Ordering::Acquire) {
+            self.give_up(tasks, false);
             return;
         }
         match self.commit(&tasks) {
@@ -261,6 +270,9 @@ impl<D: Disk> Engine<D> {
         } else {
             tracing::error!(%failure, "the store cannot be written");
         }
+        if self.flush_failed.load(Ordering::Acquire) {
+            tracing::error!("a flush failed: nothing is kept until the relay is started again");
+        }
         if let Err(failure) = self.reopen() {
             tracing::error!(%failure, "the store cannot be opened");
         }
@@ -289,9 +301,10 @@ impl<D: Disk> Engine<D> {
 
     fn reopen(&mut self) -> Result<(), StoreFailure> {
         self.open = None;
+        let backend = Watched::new(self.disk.open()?, Arc::clone(&self.flush_failed));
         let mut builder = Builder::new();
         builder.set_cache_size(self.config.cache_bytes);
-        let open = builder.create_with_backend(self.disk.open()?)?;
+        let open = builder.create_with_backend(backend)?;
         self.catalog = Catalog::load(&open.begin_read()?)?;
         self.open = Some(open);
         Ok(())
@@ -314,7 +327,8 @@ impl<D: Disk> Engine<D> {
     }
 
     fn has_leftovers(&self) -> bool {
-        self.open.is_some() && self.catalog.next_dead().is_some()
+        let works = self.open.is_some() && !self.flush_failed.load(Ordering::Acquire);
+        works && self.catalog.next_dead().is_some()
     }
 
     /// Drops one dead table in a commit of its own.

@@ -12,7 +12,7 @@ use swarm_proto::time::Hour;
 
 use super::StoreFailure;
 use super::catalog::Catalog;
-use super::read::{self, Source, View, scan_table};
+use super::read::{self, Each, Source, View, scan_table};
 use super::schema::{
     DayTable, Definition, HourRecord, PART_BYTES, Place, SCHEMA_VERSION, Span, TableName, day_of,
     decode_u32, encode_box, encode_card, encode_row, index_key, tombstone_key,
@@ -29,9 +29,12 @@ pub(super) struct Group<'txn> {
     hours: BTreeSet<Hour>,
 }
 
+/// A table that is being written.
+type Open<'txn> = Table<'txn, &'static [u8], &'static [u8]>;
+
 struct Tables<'txn> {
     txn: &'txn WriteTransaction,
-    open: BTreeMap<TableName, Table<'txn, &'static [u8], &'static [u8]>>,
+    open: BTreeMap<TableName, Open<'txn>>,
     known: BTreeSet<TableName>,
 }
 
@@ -429,10 +432,7 @@ impl<'txn> Group<'txn> {
 
 impl<'txn> Tables<'txn> {
     /// Opens a table that is known; opening another one would create it.
-    fn opened(
-        &mut self,
-        name: TableName,
-    ) -> Result<Option<&mut Table<'txn, &'static [u8], &'static [u8]>>, StoreFailure> {
+    fn opened(&mut self, name: TableName) -> Result<Option<&mut Open<'txn>>, StoreFailure> {
         if !self.known.contains(&name) {
             return Ok(None);
         }
@@ -457,7 +457,7 @@ impl Source for Tables<'_> {
         table: TableName,
         first: &[u8],
         last: &[u8],
-        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreFailure>,
+        each: &mut Each<'_>,
     ) -> Result<(), StoreFailure> {
         match self.opened(table)? {
             Some(table) => scan_table(table, first, last, each),

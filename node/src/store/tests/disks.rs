@@ -36,6 +36,18 @@ struct Logged {
 }
 
 impl LoggedDisk {
+    /// A disk with an empty store, as [`crate::store::FolderDisk`] makes one before it can be seen.
+    pub(super) fn made() -> Self {
+        let disk = Self::default();
+        drop(
+            redb::Builder::new()
+                .create_with_backend(disk.clone())
+                .unwrap(),
+        );
+        let content = disk.lock().content.clone();
+        Self::starting(content)
+    }
+
     /// A disk on which `content` was flushed.
     pub(super) fn starting(content: Vec<u8>) -> Self {
         let disk = Self::default();
@@ -160,6 +172,7 @@ struct Faulty {
     ballast: u64,
     /// Changes that still work before one fails.
     works_for: Option<u32>,
+    flush_fails: bool,
 }
 
 const BLOCK: u64 = 4_096;
@@ -173,6 +186,7 @@ impl FaultyDisk {
                 blocks_max: bytes_max / BLOCK,
                 ballast: 0,
                 works_for: None,
+                flush_fails: false,
             })),
         }
     }
@@ -180,6 +194,11 @@ impl FaultyDisk {
     /// Lets `changes` changes work and the one after them fail with an IO error.
     pub(super) fn fail_after(&self, changes: u32) {
         self.lock().works_for = Some(changes);
+    }
+
+    /// Lets the next flush fail.
+    pub(super) fn fail_flush(&self) {
+        self.lock().flush_fails = true;
     }
 
     pub(super) fn heal(&self) {
@@ -259,7 +278,10 @@ impl StorageBackend for FaultyDisk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.lock().change()
+        if std::mem::take(&mut self.lock().flush_fails) {
+            return Err(io::Error::other("injected"));
+        }
+        Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

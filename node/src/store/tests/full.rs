@@ -155,19 +155,36 @@ fn an_engine_on_a_failing_disk_keeps_what_it_acknowledged_and_goes_on() {
     }
 }
 
+/// [STO-1] The system may take pages for written that are not: later flushes prove nothing.
+#[test]
+fn after_a_failed_flush_nothing_is_acknowledged_until_the_store_is_opened_anew() {
+    let disk = FaultyDisk::new(8 << 20);
+    let store = disk.store(config());
+    assert!(is_kept(&store.ask(put(1, letter(1, 1), 50))));
+    disk.fail_flush();
+    for number in 2..5 {
+        let done = store.ask(put(1, letter(number, 1), 50));
+        assert_eq!(done, StoreDone::Failed);
+        let id = letter(1, 1).envelope.id();
+        let read = store.ask(StoreOp::Read { id });
+        assert_eq!(read, stored(&letter(1, 1), 50));
+    }
+    store.close().unwrap();
+    let store = disk.store(config());
+    assert!(is_kept(&store.ask(put(1, letter(5, 1), 50))));
+}
+
 /// [STO-6] The same on a real file system that is really full.
 #[test]
 fn a_full_file_system_refuses_deposits_serves_reads_and_recovers_by_expiry() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_owned();
     let ran = std::thread::spawn(move || {
-        if let Err(reason) = mount_small_tmpfs(&path) {
-            return Err(reason);
-        }
+        mount_small_tmpfs(&path)?;
         let store = Store::open(&path, config()).unwrap();
         outlive_a_full_disk(&store);
         store.close().unwrap();
-        Ok(())
+        nix::Result::Ok(())
     });
     if let Err(reason) = ran.join().unwrap() {
         println!("skipped: no private tmpfs: {reason}");

@@ -82,7 +82,7 @@ proptest! {
     ) {
         let mut model = MemStore::with_budget(budget);
         let config = StoreConfig { budget_bytes: budget, group_ops, ..config() };
-        let mut disk = LoggedDisk::default();
+        let mut disk = LoggedDisk::made();
         let mut store = disk.store(config.clone());
         for step in steps {
             match step {
@@ -113,7 +113,7 @@ proptest! {
 /// [STO-5]
 #[test]
 fn dead_tables_are_dropped_and_their_space_is_used_again() {
-    let disk = LoggedDisk::default();
+    let disk = LoggedDisk::made();
     let store = disk.store(config());
     let mut sizes = Vec::new();
     for round in 0..6 {
