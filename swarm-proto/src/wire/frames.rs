@@ -6,43 +6,47 @@
 
 use crate::crypto::ONION_PUBLIC_KEY_BYTES;
 use crate::limits::{
-    ANSWER_LARGE_BYTES, ANSWER_SMALL_BYTES, ENVELOPE_LARGE_BYTES, FRAME_BYTES_MAX,
+    ANSWER_LARGE_BYTES, ANSWER_SMALL_BYTES, CARD_BYTES, ENVELOPE_LARGE_BYTES, FRAME_BYTES_MAX,
     IDS_PER_MESSAGE_MAX, ONION_LARGE_BYTES, ONION_SMALL_BYTES, RECONCILE_BYTES_MAX,
-    RECORDS_PER_MESSAGE_MAX, ROW_HEADER_BYTES,
+    RECONCILE_KEY_BYTES, RECORDS_PER_MESSAGE_MAX, ROW_HEADER_BYTES,
 };
+use crate::wire::kind;
+use crate::wire::members::RECORDS_IN_LIST_PART_MAX;
 
-/// The type of a frame; its number is the first field of every frame.
+/// The type of a frame; its number, one of [`kind`], is the first field of every frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u16)]
 pub enum FrameKind {
     /// First frame on a link, and its answer ([FRM-2]).
-    Hello = 0x0101,
+    Hello = kind::HELLO,
     /// Code and detail of a refusal.
-    Refusal = 0x0102,
+    Refusal = kind::REFUSAL,
     /// One step of a reconciliation.
-    Reconcile = 0x0201,
+    Reconcile = kind::RECONCILE,
     /// Node ids whose records are wanted.
-    Want = 0x0202,
+    Want = kind::WANT,
     /// Member records with onion keys.
-    Records = 0x0203,
+    Records = kind::RECORDS,
     /// Asks for a part of the member list.
-    ListAsk = 0x0210,
+    ListAsk = kind::LIST_ASK,
     /// A part of the member list.
-    ListPart = 0x0211,
+    ListPart = kind::LIST_PART,
     /// A small onion.
-    OnionSmall = 0x0301,
+    OnionSmall = kind::ONION_SMALL,
     /// A large onion.
-    OnionLarge = 0x0302,
+    OnionLarge = kind::ONION_LARGE,
     /// A small answer to an onion.
-    OnionAnswerSmall = 0x0311,
+    OnionAnswerSmall = kind::ANSWER_SMALL,
     /// A large answer to an onion.
-    OnionAnswerLarge = 0x0312,
+    OnionAnswerLarge = kind::ANSWER_LARGE,
     /// A row for a sibling.
-    Copy = 0x0401,
+    Copy = kind::COPY,
     /// What became of a copy.
-    Copied = 0x0402,
+    Copied = kind::COPIED,
     /// A tombstone.
-    Erase = 0x0403,
+    Erase = kind::ERASE,
+    /// A card for a sibling.
+    CardCopy = kind::CARD_COPY,
 }
 
 /// Who sends a frame.
@@ -67,7 +71,7 @@ pub enum Way {
 
 impl FrameKind {
     /// Every type, in the order of its number.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Hello,
         Self::Refusal,
         Self::Reconcile,
@@ -82,6 +86,7 @@ impl FrameKind {
         Self::Copy,
         Self::Copied,
         Self::Erase,
+        Self::CardCopy,
     ];
 
     /// The type with this number; `None` if there is none.
@@ -99,18 +104,19 @@ impl FrameKind {
         match self {
             Self::Hello => 2 + 2 + 32 + 8,
             Self::Refusal => 2 + 8,
-            Self::Reconcile => 4 + 1 + RECONCILE_BYTES_MAX,
+            Self::Reconcile => 4 + 1 + RECONCILE_KEY_BYTES + RECONCILE_BYTES_MAX,
             Self::Want => 2 + 32 * IDS_PER_MESSAGE_MAX,
             Self::Records => RECORDS_BYTES_MAX,
             Self::ListAsk => 32 + 4,
-            Self::ListPart => 32 + 4 + 4 + RECORDS_BYTES_MAX,
+            Self::ListPart => 32 + 4 + 4 + 2 + RECORDS_IN_LIST_PART_MAX * RECORD_WITH_KEYS_BYTES,
             Self::OnionSmall => ONION_SMALL_BYTES,
             Self::OnionLarge => ONION_LARGE_BYTES,
             Self::OnionAnswerSmall => ANSWER_SMALL_BYTES,
             Self::OnionAnswerLarge => ANSWER_LARGE_BYTES,
             Self::Copy => 1 + MAILBOX_KEYS_BYTES + ROW_HEADER_BYTES + ENVELOPE_LARGE_BYTES,
-            Self::Copied => 32 + 4 + 2 + 100,
-            Self::Erase => MAILBOX_KEYS_BYTES + 32 + 4 + 64,
+            Self::Copied => 10 + 4 + PROMISE_BYTES + RECEIPT_BYTES,
+            Self::Erase => 4 + MAILBOX_KEYS_BYTES + 32 + 4 + 64,
+            Self::CardCopy => 4 + MAILBOX_KEYS_BYTES + 8 + 4 + 64 + CARD_BYTES,
         }
     }
 
@@ -123,7 +129,7 @@ impl FrameKind {
                 Self::Reconcile | Self::Want | Self::Records | Self::Copy | Self::Erase,
                 Way::Ask | Way::Tell,
             )
-            | (Self::Copied, Way::Tell)
+            | (Self::Copied | Self::CardCopy, Way::Tell)
             | (
                 Self::Hello
                 | Self::Refusal
@@ -141,9 +147,14 @@ impl FrameKind {
                 Self::Refusal | Self::ListPart | Self::OnionAnswerSmall | Self::OnionAnswerLarge,
                 Way::Ask | Way::Tell,
             )
-            | (Self::Copied, Way::Ask)
+            | (Self::Copied | Self::CardCopy, Way::Ask)
             | (
-                Self::ListAsk | Self::OnionSmall | Self::OnionLarge | Self::Copy | Self::Erase,
+                Self::ListAsk
+                | Self::OnionSmall
+                | Self::OnionLarge
+                | Self::Copy
+                | Self::Erase
+                | Self::CardCopy,
                 Way::Answer,
             ) => false,
         }
@@ -161,6 +172,12 @@ pub const FRAME_HEADER_BYTES: usize = 2 + 4;
 /// Bytes of a mailbox's keys: flags, K and W.
 const MAILBOX_KEYS_BYTES: usize = 1 + 32 + 32;
 
+/// Bytes of what a holder undertakes to keep.
+const PROMISE_BYTES: usize = 4 + 4 + 32 + 4 + 4;
+
+/// Bytes of a receipt: node key, tick, signature.
+const RECEIPT_BYTES: usize = 32 + 4 + 64;
+
 /// Bytes of one member record ([REC-1]) with two onion keys beside it.
 const RECORD_WITH_KEYS_BYTES: usize = 261 + 1 + 2 * ONION_PUBLIC_KEY_BYTES;
 
@@ -168,9 +185,10 @@ const RECORD_WITH_KEYS_BYTES: usize = 261 + 1 + 2 * ONION_PUBLIC_KEY_BYTES;
 const RECORDS_BYTES_MAX: usize = 2 + RECORDS_PER_MESSAGE_MAX * RECORD_WITH_KEYS_BYTES;
 
 const _: () = {
-    assert!(RECORDS_BYTES_MAX + 40 <= FRAME_BYTES_MAX);
+    assert!(RECORDS_PER_MESSAGE_MAX <= RECORDS_IN_LIST_PART_MAX);
+    assert!(42 + RECORDS_IN_LIST_PART_MAX * RECORD_WITH_KEYS_BYTES <= FRAME_BYTES_MAX);
     assert!(2 + 32 * IDS_PER_MESSAGE_MAX <= FRAME_BYTES_MAX);
-    assert!(5 + RECONCILE_BYTES_MAX <= FRAME_BYTES_MAX);
+    assert!(5 + RECONCILE_KEY_BYTES + RECONCILE_BYTES_MAX <= FRAME_BYTES_MAX);
     assert!(ONION_LARGE_BYTES <= FRAME_BYTES_MAX && ANSWER_LARGE_BYTES <= FRAME_BYTES_MAX);
 };
 
@@ -184,18 +202,19 @@ mod tests {
         let maxima = [
             (0x0101, 44),
             (0x0102, 10),
-            (0x0201, 32_773),
+            (0x0201, 32_805),
             (0x0202, 32_770),
             (0x0203, 32_330),
             (0x0210, 36),
-            (0x0211, 32_370),
+            (0x0211, 35_064),
             (0x0301, 7_168),
             (0x0302, 37_888),
             (0x0311, 4_096),
             (0x0312, 37_888),
             (0x0401, 32_646),
-            (0x0402, 138),
-            (0x0403, 165),
+            (0x0402, 162),
+            (0x0403, 169),
+            (0x0404, 8_337),
         ];
         for (code, bytes) in maxima {
             assert_eq!(frame_bytes_max(code), Some(bytes), "type {code:#06x}");
