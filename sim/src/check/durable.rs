@@ -1,0 +1,195 @@
+//! Durability and expiry: disks are looked into at the moments at which something is promised or ends.
+
+use std::collections::BTreeSet;
+
+use swarm_proto::effects::Event;
+use swarm_proto::id::EnvelopeId;
+use swarm_proto::mailbox::receipt::{Promise, Receipt};
+use swarm_proto::time::Hour;
+
+use super::Fault;
+use crate::host::Host;
+use crate::people::LetterNo;
+use crate::queue::index;
+use crate::world::World;
+
+impl World {
+    /// Relays on whose disks a letter is at this moment, up or down.
+    pub fn holders_of(&mut self, letter: LetterNo) -> Vec<u32> {
+        let Some(kept) = self.letters.get(index(letter.0)) else {
+            return Vec::new();
+        };
+        let (id, kept_by) = (kept.id, kept.kept_by.clone());
+        kept_by
+            .into_iter()
+            .filter(|relay| self.has_row(*relay, id))
+            .collect()
+    }
+
+    /// A machine reports something.
+    pub(crate) fn reported(&mut self, relay: u32, event: &Event) {
+        match event {
+            Event::EffectsOverflowed => self.fault(Fault::EffectsOverflowed { relay }),
+            Event::Acknowledged { promise, holders } => {
+                if holders.len() >= usize::from(self.network.receipts) {
+                    self.totals.acknowledged = self.totals.acknowledged.saturating_add(1);
+                }
+                let holders = holders.iter().filter_map(|id| self.number_of(id)).collect();
+                self.check_durable(promise, &holders);
+                let letter = self.letters_by_id.get(&promise.id).copied();
+                let letter = letter.unwrap_or(u32::MAX);
+                self.history.note(self.clock, ACKNOWLEDGED, relay, letter);
+            }
+            Event::Completed { id } => self.check_completed(relay, *id),
+            Event::Refused(refusal) => {
+                self.totals.refusals = self.totals.refusals.saturating_add(1);
+                if let swarm_proto::wire::refusal::Refusal::Clock { .. } = refusal {
+                    self.totals.refusals_clock = self.totals.refusals_clock.saturating_add(1);
+                    if let Some(host) = self.host_mut(relay) {
+                        host.refusals_clock = host.refusals_clock.saturating_add(1);
+                    }
+                }
+            }
+            Event::Expired { envelopes, .. } => {
+                self.totals.expired = self.totals.expired.saturating_add(*envelopes);
+            }
+            Event::RecordIssued(_)
+            | Event::MembersChanged(_)
+            | Event::CopiesAbandoned { .. }
+            | Event::Convicted { .. } => {}
+        }
+    }
+
+    /// A row became durable.
+    pub(crate) fn row_kept(&mut self, relay: u32, id: EnvelopeId) {
+        let letter = self.letters_by_id.get(&id).copied();
+        if let Some(letter) = letter.and_then(|letter| self.letters.get_mut(index(letter))) {
+            letter.kept_by.insert(relay);
+        }
+    }
+
+    /// A store dropped an hour: it must have come by that relay's clock.
+    pub(crate) fn expired_at(&mut self, relay: u32, hour: Hour) {
+        if self.network.scale.hour_start(hour) > self.now_of(relay).unix {
+            self.fault(Fault::ExpiredEarly { relay, hour });
+        }
+    }
+
+    /// An hour has begun: what ended with it is gone from every disk whose relay runs.
+    pub(crate) fn hour_checked(&mut self, hour: Hour) {
+        let later = self.checks.ends.split_off(&hour.plus(1));
+        let ended = std::mem::replace(&mut self.checks.ends, later);
+        for letter in ended.into_values().flatten() {
+            for relay in self.holders_of(LetterNo(letter)) {
+                if self.should_have_expired(relay, hour) {
+                    self.fault(Fault::ExpiredLate { letter, relay });
+                }
+            }
+        }
+        self.check_hour();
+    }
+
+    /// Whether the relay was up when the hour began by its own clock.
+    fn should_have_expired(&self, relay: u32, hour: Hour) -> bool {
+        let began = self.network.scale.hour_start(hour);
+        self.host(relay).is_some_and(|host| {
+            let up_ms = self.clock.saturating_sub(host.up_since) / 1_000;
+            let past_ms = self.unix().0.saturating_sub(began.0);
+            host.is_up() && host.clock_off_ms == 0 && up_ms >= past_ms
+        })
+    }
+
+    /// Behind every receipt lies a row.
+    fn check_durable(&mut self, promise: &Promise, holders: &BTreeSet<u32>) {
+        let Some(letter) = self.letters_by_id.get(&promise.id).copied() else {
+            return;
+        };
+        if self.may_be_gone(letter) {
+            return;
+        }
+        for relay in holders.iter().copied() {
+            if !self.has_row(relay, promise.id) && !self.is_destroyed(relay) {
+                self.fault(Fault::NotDurable { letter, relay });
+            }
+        }
+    }
+
+    /// A writer's machine calls a letter stored.
+    pub(crate) fn check_receipts(&mut self, letter: u32, promise: &Promise, receipts: &[Receipt]) {
+        let holders: BTreeSet<u32> = receipts
+            .iter()
+            .filter(|receipt| receipt.binds(promise, &self.network_id, &*self.crypto))
+            .filter_map(|receipt| self.number_of(&receipt.holder.node_id()))
+            .collect();
+        let is_its = self
+            .letters
+            .get(index(letter))
+            .is_some_and(|letter| letter.promise == *promise);
+        let enough = holders.len() >= usize::from(self.network.receipts);
+        if !enough || !is_its || holders.len() != receipts.len() {
+            self.fault(Fault::BadReceipts { letter });
+        }
+        self.check_durable(promise, &holders);
+    }
+
+    /// A first holder says that all holders have it: by its own view of who they are.
+    fn check_completed(&mut self, relay: u32, id: EnvelopeId) {
+        let letter = self.letters_by_id.get(&id).copied();
+        let Some(letter) = letter.filter(|letter| !self.may_be_gone(*letter)) else {
+            return;
+        };
+        let Some(promise) = self.letters.get(index(letter)).map(|letter| letter.promise) else {
+            return;
+        };
+        let Some(machine) = self.host(relay).and_then(Host::relay) else {
+            return;
+        };
+        let placement = machine.placement(promise.epoch, promise.cell);
+        let holders: Vec<u32> = placement
+            .holders()
+            .iter()
+            .filter_map(|id| self.number_of(id))
+            .collect();
+        for relay in holders {
+            if !self.has_row(relay, id) && !self.is_destroyed(relay) {
+                self.fault(Fault::NotComplete { letter, relay });
+            }
+        }
+    }
+
+    /// Every stored letter that has not ended is on a disk somewhere.
+    pub(crate) fn check_not_lost(&mut self) {
+        let letters: Vec<u32> = (0..)
+            .zip(&self.letters)
+            .filter(|(_, letter)| letter.stored_us.is_some())
+            .map(|(number, _)| number)
+            .collect();
+        for letter in letters {
+            if !self.may_be_gone(letter) && self.holders_of(LetterNo(letter)).is_empty() {
+                self.fault(Fault::Lost { letter });
+            }
+        }
+    }
+
+    /// Whether a letter has ended, or is about to, or was deleted.
+    fn may_be_gone(&self, letter: u32) -> bool {
+        let scale = self.network.scale;
+        let soon = self.unix().plus(scale.minutes(MARGIN_MINUTES));
+        self.letters.get(index(letter)).is_none_or(|letter| {
+            letter.erased_us.is_some() || scale.hour_start(letter.promise.expires) <= soon
+        })
+    }
+
+    fn has_row(&mut self, relay: u32, id: EnvelopeId) -> bool {
+        self.host_mut(relay).is_some_and(|host| host.disk.has(id))
+    }
+
+    fn is_destroyed(&self, relay: u32) -> bool {
+        self.host(relay).is_some_and(|host| host.disk_destroyed)
+    }
+}
+
+/// A deposit was acknowledged, in the history.
+const ACKNOWLEDGED: u8 = 34;
+/// Letters this close to their end are not looked for.
+const MARGIN_MINUTES: u64 = 1;
