@@ -81,7 +81,8 @@ impl Serve for Gate {
             | FrameKind::OnionAnswerLarge
             | FrameKind::Copy
             | FrameKind::Copied
-            | FrameKind::Erase => Answer::Fault,
+            | FrameKind::Erase
+            | FrameKind::CardCopy => Answer::Fault,
         }
     }
 
