@@ -1,0 +1,235 @@
+//! What a relay tells its operator: one snapshot, as JSON for scripts and as a table for people.
+//!
+//! It carries no mailbox, no envelope id and no address but the relay's own. The control socket that
+//! carries it is in [`socket`](self::serve).
+
+mod socket;
+mod table;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use socket::{SocketFailure, StatusSource, ask, serve};
+pub use table::table;
+
+/// One snapshot. Fields that a relay does not know are zero or `null`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// Version of the program.
+    pub version: String,
+    /// The relay's node id, 64 hexadecimal digits.
+    pub node_id: String,
+    /// Its node key, 64 hexadecimal digits.
+    pub node_key: String,
+    /// The network's name.
+    pub network: String,
+    /// The network's id, 64 hexadecimal digits.
+    pub network_id: String,
+    /// The process.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// Where it listens, `address:port`.
+    pub listen: String,
+    /// Whether others reach it.
+    pub reach: Reach,
+    /// The swarm as it knows it.
+    pub members: Members,
+    /// What it holds.
+    pub held: Held,
+    /// Its links.
+    pub links: Links,
+    /// Times a peer broke the protocol.
+    pub faults: u64,
+    /// How often it refused, by the name of the refusal.
+    pub refusals: BTreeMap<String, u64>,
+    /// Disk.
+    pub store: StoreUse,
+    /// Its clock against others'.
+    pub clock: Clock,
+    /// The discovery plane.
+    pub discovery: DiscoveryStatus,
+}
+
+/// Whether others reach this relay.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reach {
+    /// The answer.
+    pub verdict: Verdict,
+    /// Relays that opened a discovery connection to this one.
+    pub by_discovery: u64,
+    /// Relays that opened a link to this one.
+    pub by_links: u64,
+    /// The address that others use, if confirmed or announced.
+    pub address: Option<String>,
+}
+
+/// Do others reach this relay?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// At least one other relay opened a connection to this one.
+    Yes,
+    /// Others are known for a while, and none of them did.
+    No,
+    /// Too early to say, or nobody else is there.
+    #[default]
+    Unknown,
+}
+
+impl Verdict {
+    /// The answer after `uptime_s` seconds with `known` others of whom `reached_by` came.
+    pub fn of(reached_by: u64, known: u64, uptime_s: u64) -> Self {
+        if reached_by > 0 {
+            Self::Yes
+        } else if known > 0 && uptime_s >= VERDICT_AFTER_S {
+            Self::No
+        } else {
+            Self::Unknown
+        }
+    }
+}
+
+/// The swarm as this relay knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Members {
+    /// Verified records.
+    pub known: u64,
+    /// Those that may hold in this epoch.
+    pub eligible: u64,
+}
+
+/// What this relay holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Held {
+    /// Cells of the current epoch.
+    pub cells: u64,
+    /// Live envelopes.
+    pub envelopes: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Mailboxes with anything in them.
+    pub mailboxes: u64,
+    /// Tombstones.
+    pub tombstones: u64,
+    /// Cards.
+    pub cards: u64,
+    /// By the epoch they were deposited in.
+    pub by_epoch: Vec<EpochRow>,
+    /// By the hour they expire in.
+    pub by_expiry: Vec<ExpiryRow>,
+    /// Copies promised to siblings and not finished.
+    pub copies_unfinished: u64,
+}
+
+/// Envelopes of one epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochRow {
+    /// The epoch.
+    pub epoch: u32,
+    /// Live envelopes.
+    pub envelopes: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Envelopes of one expiry hour.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpiryRow {
+    /// The network's hour.
+    pub hour: u32,
+    /// Live envelopes.
+    pub envelopes: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Links held open and how many may be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Links {
+    /// With relays.
+    pub members: u64,
+    /// Most with relays.
+    pub members_max: u64,
+    /// From correspondents.
+    pub clients: u64,
+    /// Most from correspondents.
+    pub clients_max: u64,
+}
+
+/// Disk used and allowed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StoreUse {
+    /// Bytes on disk.
+    pub used_bytes: u64,
+    /// Bytes allowed.
+    pub budget_bytes: u64,
+    /// Whether deposits are refused for lack of room.
+    pub full: bool,
+}
+
+/// This relay's clock against its neighbours'.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Clock {
+    /// Median of the neighbours' clocks minus this one, in milliseconds.
+    pub offset_ms_median: Option<i64>,
+    /// Neighbours compared.
+    pub compared: u64,
+}
+
+/// The discovery plane.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DiscoveryStatus {
+    /// Relays found and still there.
+    pub known: u64,
+    /// Peers connected at this moment.
+    pub connected: u64,
+    /// Connections of other networks turned away.
+    pub foreign: u64,
+    /// Relays left out for their subnet's cap.
+    pub subnet_full: u64,
+}
+
+/// Others look a newcomer up within a few rounds; a relay nobody called for this long is shut off.
+const VERDICT_AFTER_S: u64 = 120;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_says_no_only_after_others_had_time_to_come() {
+        assert_eq!(Verdict::of(0, 0, 9_999), Verdict::Unknown);
+        assert_eq!(Verdict::of(0, 5, 10), Verdict::Unknown);
+        assert_eq!(Verdict::of(0, 5, 120), Verdict::No);
+        assert_eq!(Verdict::of(1, 5, 1), Verdict::Yes);
+    }
+
+    #[test]
+    fn a_status_comes_back_from_json_and_old_ones_are_read() {
+        let mut status = Status {
+            version: "0.1.0".into(),
+            ..Status::default()
+        };
+        status.refusals.insert("disk full".into(), 3);
+        status.clock.offset_ms_median = Some(-4);
+        status.held.by_epoch.push(EpochRow {
+            epoch: 9,
+            envelopes: 1,
+            bytes: 1_856,
+        });
+        let text = serde_json::to_string(&status).unwrap();
+        assert_eq!(serde_json::from_str::<Status>(&text).unwrap(), status);
+        let old: Status = serde_json::from_str(r#"{"version":"0.0.1"}"#).unwrap();
+        assert_eq!(old.reach.verdict, Verdict::Unknown);
+    }
+}

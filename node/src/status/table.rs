@@ -1,0 +1,196 @@
+//! The status for a person: the answer to "do others reach me?" first, then what is held and used.
+
+use std::fmt::Write as _;
+
+use super::{Status, Verdict};
+use crate::say::Voice;
+
+/// The status as lines of text, each ended by a newline.
+pub fn table(status: &Status, voice: Voice) -> String {
+    let mut text = String::new();
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<18} {value}");
+    };
+    row("reached by others", reach(status, voice));
+    row(
+        "relay",
+        format!("{} (version {})", status.node_id, status.version),
+    );
+    row(
+        "network",
+        format!(
+            "{} ({})",
+            status.network,
+            status.network_id.get(..8).unwrap_or("?")
+        ),
+    );
+    row(
+        "running",
+        format!(
+            "{} on {}, process {}",
+            duration(status.uptime_s),
+            status.listen,
+            status.pid
+        ),
+    );
+    row(
+        "members",
+        format!(
+            "{} known, {} eligible; discovery {} known, {} connected",
+            status.members.known,
+            status.members.eligible,
+            status.discovery.known,
+            status.discovery.connected
+        ),
+    );
+    row(
+        "links",
+        format!(
+            "{} of {} with relays, {} of {} from correspondents",
+            status.links.members,
+            status.links.members_max,
+            status.links.clients,
+            status.links.clients_max
+        ),
+    );
+    row(
+        "holds",
+        format!(
+            "{} envelopes ({}) in {} mailboxes, {} cells this epoch, {} copies unfinished",
+            status.held.envelopes,
+            bytes(status.held.bytes),
+            status.held.mailboxes,
+            status.held.cells,
+            status.held.copies_unfinished
+        ),
+    );
+    row("disk", disk(status, voice));
+    row("clock", clock(status, voice));
+    let refused: u64 = status.refusals.values().sum();
+    row(
+        "trouble",
+        format!("{} faults of peers, {refused} refusals", status.faults),
+    );
+    for (name, count) in &status.refusals {
+        row("", format!("{count:>8} {name}"));
+    }
+    for epoch in &status.held.by_epoch {
+        row(
+            "",
+            format!(
+                "epoch {}: {} envelopes, {}",
+                epoch.epoch,
+                epoch.envelopes,
+                bytes(epoch.bytes)
+            ),
+        );
+    }
+    text
+}
+
+fn reach(status: &Status, voice: Voice) -> String {
+    let reach = &status.reach;
+    let address = reach.address.as_deref().unwrap_or("an unconfirmed address");
+    let by = reach.by_discovery.max(reach.by_links);
+    match reach.verdict {
+        Verdict::Yes => format!("{}, by {by} relays, at {address}", voice.good("yes")),
+        Verdict::No => format!(
+            "{}: open {} in UDP and TCP in the firewall and forward it on the router",
+            voice.warn("NO"),
+            status.listen
+        ),
+        Verdict::Unknown => "not known yet".to_owned(),
+    }
+}
+
+fn disk(status: &Status, voice: Voice) -> String {
+    let used = format!(
+        "{} of {}",
+        bytes(status.store.used_bytes),
+        bytes(status.store.budget_bytes)
+    );
+    if status.store.full {
+        format!("{used}, {}: deposits are refused", voice.warn("FULL"))
+    } else {
+        used
+    }
+}
+
+fn clock(status: &Status, voice: Voice) -> String {
+    match status.clock.offset_ms_median {
+        None => "nobody to compare with".to_owned(),
+        Some(offset) => {
+            let text = format!(
+                "others are {offset:+} ms (median of {})",
+                status.clock.compared
+            );
+            if offset.unsigned_abs() > CLOCK_WARN_MS {
+                format!("{}: {text}", voice.warn("WRONG"))
+            } else {
+                text
+            }
+        }
+    }
+}
+
+fn duration(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, _, _) => format!("{hours} h {} min", minutes % 60),
+        (_, _, _) => format!("{days} d {} h", hours % 24),
+    }
+}
+
+fn bytes(count: u64) -> String {
+    let mut unit = "B";
+    let mut tenths = u128::from(count) * 10;
+    for larger in ["KiB", "MiB", "GiB", "TiB"] {
+        if tenths < 10_240 {
+            break;
+        }
+        tenths /= 1_024;
+        unit = larger;
+    }
+    if unit == "B" {
+        format!("{count} B")
+    } else {
+        format!("{}.{} {unit}", tenths / 10, tenths % 10)
+    }
+}
+
+/// Ten seconds: an operator should look at the time service.
+const CLOCK_WARN_MS: u64 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_answers_whether_others_reach_this_relay() {
+        let mut status = Status {
+            listen: "0.0.0.0:7676".into(),
+            ..Status::default()
+        };
+        let first = |status: &Status| {
+            let text = table(status, Voice::plain());
+            text.lines().next().unwrap_or_default().to_owned()
+        };
+        assert!(first(&status).ends_with("not known yet"));
+        status.reach.verdict = Verdict::No;
+        assert!(first(&status).contains("NO: open 0.0.0.0:7676"));
+        status.reach.verdict = Verdict::Yes;
+        status.reach.by_discovery = 7;
+        assert!(first(&status).contains("yes, by 7 relays"));
+    }
+
+    #[test]
+    fn sizes_and_times_read_easily() {
+        assert_eq!(bytes(1_023), "1023 B");
+        assert_eq!(bytes(1_856 * 1_000), "1.7 MiB");
+        assert_eq!(bytes(u64::MAX), "16777215.9 TiB");
+        assert_eq!(duration(59), "59 s");
+        assert_eq!(duration(90_061), "1 d 1 h");
+    }
+}
