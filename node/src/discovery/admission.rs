@@ -190,11 +190,6 @@ impl Admission {
         self.known.len()
     }
 
-    /// Whether this relay is known.
-    pub(super) fn knows(&self, key: &NodeKey) -> bool {
-        self.known.contains_key(key)
-    }
-
     fn forget(&mut self, key: &NodeKey) -> bool {
         let Some(known) = self.known.remove(key) else {
             return false;
