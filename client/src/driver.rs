@@ -94,8 +94,10 @@ impl Courier {
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<(Self, mpsc::Receiver<Event>), CourierFailure> {
-        let socket = poste_link::bind(config.bind)
-            .map_err(|source| CourierFailure::Socket { addr: config.bind, source })?;
+        let socket = poste_link::bind(config.bind).map_err(|source| CourierFailure::Socket {
+            addr: config.bind,
+            source,
+        })?;
         let greeting = Greeting::new(config.network.id());
         let endpoint = Endpoint::client(socket, greeting, LinkConfig::home())?;
         let mut seed = [0; 32];
@@ -168,7 +170,8 @@ impl Driver {
                 () = tokio::time::sleep(wait) => Input::Wake,
             };
             let mut effects = Vec::new();
-            self.client.step(read_clocks(self.start), input, &mut effects);
+            self.client
+                .step(read_clocks(self.start), input, &mut effects);
             for effect in effects {
                 if !self.carry_out(effect).await {
                     return;
@@ -185,14 +188,24 @@ impl Driver {
                 let (road, members) = (Arc::clone(&self.road), self.client.members());
                 self.spawn(async move {
                     let answer = road.ask(&members, &ask, &secrets).await;
-                    Input::Answered { ask: ask.id, answer }
+                    Input::Answered {
+                        ask: ask.id,
+                        answer,
+                    }
                 });
                 true
             }
-            Effect::List { ask, source, question } => {
+            Effect::List {
+                ask,
+                source,
+                question,
+            } => {
                 let road = Arc::clone(&self.road);
                 self.spawn(async move {
-                    Input::Listed { ask, part: road.list(source, question).await }
+                    Input::Listed {
+                        ask,
+                        part: road.list(source, question).await,
+                    }
                 });
                 true
             }
@@ -217,7 +230,9 @@ impl Driver {
 
     fn until_deadline(&self) -> Duration {
         let now = read_clocks(self.start);
-        self.client.deadline().map_or(IDLE_MAX, |at| at.since(now.mono).min(IDLE_MAX))
+        self.client
+            .deadline()
+            .map_or(IDLE_MAX, |at| at.since(now.mono).min(IDLE_MAX))
     }
 }
 
@@ -237,23 +252,32 @@ impl Road {
         secrets: &Secrets,
     ) -> Result<Message, AskFailure> {
         let now = unix_now();
-        let (onion, replies) =
-            self.wrap(members, ask, secrets, now).ok_or(AskFailure::Senseless)?;
+        let (onion, replies) = self
+            .wrap(members, ask, secrets, now)
+            .ok_or(AskFailure::Senseless)?;
         let guard = target_of(members, &ask.path.guard()).ok_or(AskFailure::Guard)?;
         let (kind, answer_kind) = kinds(ask);
-        let frame = self.links.ask(guard, &Frame::new(kind, onion), ASK_WAIT).await;
+        let frame = self
+            .links
+            .ask(guard, &Frame::new(kind, onion), ASK_WAIT)
+            .await;
         let frame = frame.map_err(|failure| why(&failure))?;
         if frame.kind != answer_kind {
             return Err(AskFailure::Senseless);
         }
-        let answer = replies.open(frame.body.into()).map_err(|_| AskFailure::Senseless)?;
+        let answer = replies
+            .open(frame.body.into())
+            .map_err(|_| AskFailure::Senseless)?;
         let message = Message::decode(answer.inner.kind, answer.inner.body);
         let message = message.map_err(|_| AskFailure::Senseless)?;
         if answer.last {
             return judge(&ask.request, message, &self.network, &self.crypto);
         }
         match message {
-            Message::Refusal(refusal) => Err(AskFailure::Hop { hop: answer.hop, refusal }),
+            Message::Refusal(refusal) => Err(AskFailure::Hop {
+                hop: answer.hop,
+                refusal,
+            }),
             _ => Err(AskFailure::Senseless),
         }
     }
@@ -270,14 +294,26 @@ impl Road {
             .path
             .hops
             .iter()
-            .map(|id| Some(Hop { id: *id, key: onion_key(members, id, generation)? }))
+            .map(|id| {
+                Some(Hop {
+                    id: *id,
+                    key: onion_key(members, id, generation)?,
+                })
+            })
             .collect::<Option<_>>()?;
         let mut seed = zeroize::Zeroizing::new([0; 32]);
         getrandom::fill(&mut *seed).ok()?;
-        let shape = Shape { class: ask.size, answer: ask.answer, generation };
+        let shape = Shape {
+            class: ask.size,
+            answer: ask.answer,
+            generation,
+        };
         let draft = Draft::new(&self.crypto, &hops, shape, &seed).ok()?;
         let message = self.sign(ask, secrets, draft.reply_hash(), now)?;
-        let inner = Inner { kind: message.kind(), body: message.encode().into() };
+        let inner = Inner {
+            kind: message.kind(),
+            body: message.encode().into(),
+        };
         let expire = onion::expire(self.network.scale, now);
         draft.seal(onion::Command::Deliver, expire, &inner).ok()
     }
@@ -291,27 +327,48 @@ impl Road {
         time: UnixTime,
     ) -> Option<Message> {
         let statements = Statements::new(&self.crypto, self.network.id());
-        let terms = AskTerms { holder: ask.path.holder(), reply_key_hash, time };
+        let terms = AskTerms {
+            holder: ask.path.holder(),
+            reply_key_hash,
+            time,
+        };
         Some(match &ask.request {
             Request::Deposit(deposit) => Message::Deposit((**deposit).clone()),
             Request::Delete(erase) => Message::Delete(erase.clone()),
             Request::CardPut(put) => Message::CardPut((**put).clone()),
             Request::Fetch { keys, after } => {
-                let terms = FetchTerms { ask: terms, after: *after, answer: ask.answer };
+                let terms = FetchTerms {
+                    ask: terms,
+                    after: *after,
+                    answer: ask.answer,
+                };
                 let signature = statements.fetch(secrets.read.as_ref()?, keys, &terms);
                 let (keys, after, answer) = (*keys, *after, ask.answer);
-                Message::Fetch(Fetch { keys, after, time, answer, signature })
+                Message::Fetch(Fetch {
+                    keys,
+                    after,
+                    time,
+                    answer,
+                    signature,
+                })
             }
             Request::CardAsk { keys } => {
                 let signature = statements.card_ask(secrets.write.as_ref()?, keys, &terms);
-                Message::CardAsk(CardAsk { keys: *keys, time, signature })
+                Message::CardAsk(CardAsk {
+                    keys: *keys,
+                    time,
+                    signature,
+                })
             }
         })
     }
 
     async fn list(&self, source: Source, question: ListAsk) -> Option<JudgedPart> {
         let addr = SocketAddr::new(source.address.ip(), source.address.port());
-        let target = Target { key: source.key, addr };
+        let target = Target {
+            key: source.key,
+            addr,
+        };
         let frame = Frame::new(FrameKind::ListAsk, Message::ListAsk(question).encode());
         let answer = match self.links.ask(target, &frame, LIST_WAIT).await {
             Ok(answer) => answer,
@@ -349,9 +406,10 @@ fn why(failure: &LinkAskFailure) -> AskFailure {
         | LinkAskFailure::Cut
         | LinkAskFailure::Lost(_)
         | LinkAskFailure::Fault(_)
-        | LinkAskFailure::Unsendable(_) => {
-            AskFailure::Hop { hop: 0, refusal: Refusal::HopUnreachable }
-        }
+        | LinkAskFailure::Unsendable(_) => AskFailure::Hop {
+            hop: 0,
+            refusal: Refusal::HopUnreachable,
+        },
     }
 }
 
@@ -370,7 +428,10 @@ fn kinds(ask: &Ask) -> (FrameKind, FrameKind) {
 fn target_of(members: &Snapshot, id: &NodeId) -> Option<Target> {
     let record = members.find(id)?.record();
     let address = record.addresses.iter().flatten().next()?;
-    Some(Target { key: record.key, addr: SocketAddr::new(address.ip(), address.port()) })
+    Some(Target {
+        key: record.key,
+        addr: SocketAddr::new(address.ip(), address.port()),
+    })
 }
 
 /// A member's onion key of a generation, if it is known.
@@ -392,12 +453,17 @@ fn onion_key<'a>(
 
 fn read_clocks(start: StdInstant) -> Now {
     let mono = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-    Now { mono: Instant(mono), unix: unix_now() }
+    Now {
+        mono: Instant(mono),
+        unix: unix_now(),
+    }
 }
 
 fn unix_now() -> UnixTime {
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    UnixTime(unix.map_or(0, |unix| u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)))
+    UnixTime(unix.map_or(0, |unix| {
+        u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)
+    }))
 }
 
 /// Commands that may wait for the loop.

@@ -26,7 +26,7 @@ pub struct Checked {
     pub found: String,
 }
 
-/// Runs every check; writes one file of [`PROBE_BYTES`] into the home and removes it.
+/// Runs every check; writes one file of `PROBE_BYTES` into the home and removes it.
 pub fn all(home: &Home, config: &Config) -> Vec<Checked> {
     vec![
         judge(

@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Profile};
 use crate::devnet::{Devnet, DevnetFailure, DevnetLauncher, DevnetPlan};
 use crate::driver::Parts;
-use crate::run::{self, Site};
 use crate::failure::{EXIT_USAGE, RunFailure};
 use crate::home::Home;
 use crate::keys::Keys;
+use crate::run::{self, Site};
 use crate::say::Voice;
 use crate::{check, shutdown, status};
 
@@ -63,7 +63,12 @@ struct Common {
     #[arg(long, global = true)]
     json: bool,
     /// What is logged on standard error; as in "info" or "poste_node=debug"
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "info,libp2p_swarm=warn"
+    )]
     log: String,
 }
 

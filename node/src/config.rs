@@ -1,6 +1,6 @@
 //! The operator's settings: few, each with a default, a unit, a range and a reason.
 //!
-//! One table ([`NUMBERS`]) feeds the parser, the range check and `config --print-default`, so that none
+//! One table (`NUMBERS`) feeds the parser, the range check and `config --print-default`, so that none
 //! can disagree with the others. An unknown key is an error that names it. What a network agrees on is
 //! not here but in its network file.
 

@@ -138,7 +138,7 @@ impl Devnet {
         Ok(())
     }
 
-    /// Waits until a relay answers on its socket, at most [`START_WAIT`].
+    /// Waits until a relay answers on its socket, at most `START_WAIT`.
     pub async fn wait_for(&mut self, index: usize) -> Result<(), DevnetFailure> {
         let relay = self.relay_mut(index)?;
         let (socket, home) = (relay.home.socket_path(), relay.home.clone());
@@ -170,7 +170,7 @@ impl Devnet {
         Ok(())
     }
 
-    /// Asks every relay to end, kills what is left after [`STOP_WAIT`], reaps all.
+    /// Asks every relay to end, kills what is left after `STOP_WAIT`, reaps all.
     pub async fn stop(&mut self) {
         for child in self.relays.iter().filter_map(|relay| relay.child.as_ref()) {
             let pid = child.id().and_then(|pid| i32::try_from(pid).ok());

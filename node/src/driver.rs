@@ -16,9 +16,7 @@ use std::time::{Duration, Instant as StdInstant, SystemTime};
 use poste_link::network_file::NetworkFile;
 use poste_link::{Endpoint, Frame, Greeting, Identity, LinkConfig, Links};
 use swarm_proto::crypto::{Crypto, SecretKey};
-use swarm_proto::effects::{
-    Command, Effect, Effects, Event, Input, OpId, PeerChange, SignId,
-};
+use swarm_proto::effects::{Command, Effect, Effects, Event, Input, OpId, PeerChange, SignId};
 use swarm_proto::id::{NodeId, NodeKey};
 use swarm_proto::limits;
 use swarm_proto::members::{Address, Record};
@@ -103,7 +101,10 @@ pub struct Parts {
 
 impl Default for Parts {
     fn default() -> Self {
-        Self { clock: Clock::system(), wrap: Box::new(|relay| Box::new(relay)) }
+        Self {
+            clock: Clock::system(),
+            wrap: Box::new(|relay| Box::new(relay)),
+        }
     }
 }
 
@@ -244,13 +245,20 @@ pub(crate) fn start(
         offsets: Mutex::default(),
     });
     let endpoint = open_endpoint(&setup, &seed, &network, &clock, &gate, &core_in)?;
-    let store = Store::open(&setup.store_dir, setup.store.clone())
-        .map_err(|source| DriverFailure::Store { path: setup.store_dir.clone(), source })?;
+    let store = Store::open(&setup.store_dir, setup.store.clone()).map_err(|source| {
+        DriverFailure::Store {
+            path: setup.store_dir.clone(),
+            source,
+        }
+    })?;
     let addr = setup.announce.or_else(|| endpoint.local_addr().ok());
     let relay = RelayConfig {
         network: Arc::clone(&network),
         key: node_key,
-        addresses: [addr.and_then(|addr| Address::new(addr.ip(), addr.port())), None],
+        addresses: [
+            addr.and_then(|addr| Address::new(addr.ip(), addr.port())),
+            None,
+        ],
         family: [0; 8],
         since: memory.since(network.scale.tick_of(now.unix))?,
         last_record: memory.record(),
@@ -281,7 +289,15 @@ pub(crate) fn start(
         driver.run(core_out, answers, asked, stop).await;
         closing.close().await;
     });
-    Ok((Handle { gate, endpoint, tally, questions }, core_in))
+    Ok((
+        Handle {
+            gate,
+            endpoint,
+            tally,
+            questions,
+        },
+        core_in,
+    ))
 }
 
 fn open_endpoint(
@@ -293,18 +309,32 @@ fn open_endpoint(
     core: &mpsc::Sender<Input>,
 ) -> Result<Endpoint, DriverFailure> {
     let identity = Identity::from_seed(seed.bytes()).map_err(|_| DriverFailure::Identity)?;
-    let socket = poste_link::bind(setup.listen)
-        .map_err(|source| DriverFailure::Port { addr: setup.listen, source })?;
+    let socket = poste_link::bind(setup.listen).map_err(|source| DriverFailure::Port {
+        addr: setup.listen,
+        source,
+    })?;
     let read = clock.clone();
     let mut greeting = Greeting::new(network.id());
     greeting.clock = poste_link::Clock::new(move || read.read().unix);
-    let endpoint =
-        Endpoint::relay(socket, &identity, greeting, setup.links.clone(), Arc::clone(gate))?;
+    let endpoint = Endpoint::relay(
+        socket,
+        &identity,
+        greeting,
+        setup.links.clone(),
+        Arc::clone(gate),
+    )?;
     let changes = core.clone();
     let links = Links::watched(endpoint.clone(), move |key, reached| {
-        let change = if reached { PeerChange::Seen } else { PeerChange::Gone };
+        let change = if reached {
+            PeerChange::Seen
+        } else {
+            PeerChange::Gone
+        };
         // Only a hint: the core copes without it.
-        let _full = changes.try_send(Input::Peer { id: key.node_id(), change });
+        let _full = changes.try_send(Input::Peer {
+            id: key.node_id(),
+            change,
+        });
     });
     // The gate is new, so nothing was set before.
     let _set = gate.links.set(links);
@@ -382,7 +412,9 @@ impl Driver {
 
     fn send(&self, to: NodeId, message: &Message) {
         let kind = FrameKind::from_code(message.kind());
-        let (Some(kind), Some(links)) = (kind, self.gate.links()) else { return };
+        let (Some(kind), Some(links)) = (kind, self.gate.links()) else {
+            return;
+        };
         if let Some(target) = self.gate.book.find(&to) {
             // A full queue is a loss, which the machine recovers from by itself.
             let _dropped = links.tell(target, Frame::new(kind, message.encode()));
@@ -390,13 +422,16 @@ impl Driver {
     }
 
     fn sign(&self, id: SignId, bytes: &[u8]) -> Input {
-        Input::Signed { id, signature: self.crypto.sign(&self.key, bytes) }
+        Input::Signed {
+            id,
+            signature: self.crypto.sign(&self.key, bytes),
+        }
     }
 
     fn submit(&self, op: OpId, request: StoreOp) {
         let stored = self.stored.clone();
         self.store.submit(request, move |done| {
-                if stored.try_send((op, done)).is_err() {
+            if stored.try_send((op, done)).is_err() {
                 tracing::error!("an answer of the store found no room");
             }
         });
@@ -431,7 +466,11 @@ impl Driver {
     }
 
     fn count_refusal(&self, refusal: Refusal) {
-        let mut refused = self.tally.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = self
+            .tally
+            .refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *refused.entry(refusal.code()).or_default() += 1;
     }
 
@@ -453,7 +492,11 @@ impl Driver {
     fn renew_onion_keys(&mut self) {
         let now = self.clock.read();
         let generation = Generation::at(self.scale, now.unix);
-        let mut door = self.gate.door.write().unwrap_or_else(PoisonError::into_inner);
+        let mut door = self
+            .gate
+            .door
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         door.retire(now.unix);
         if self.generation == Some(generation) {
             return;
@@ -496,14 +539,23 @@ struct Memory {
 
 impl Memory {
     fn open(home: &Path) -> Result<Self, DriverFailure> {
-        let fail = |source| DriverFailure::Memory { path: home.to_owned(), source };
+        let fail = |source| DriverFailure::Memory {
+            path: home.to_owned(),
+            source,
+        };
         fs::create_dir_all(home).map_err(fail)?;
-        Ok(Self { since: home.join("since"), record: home.join("record") })
+        Ok(Self {
+            since: home.join("since"),
+            record: home.join("record"),
+        })
     }
 
     /// The tick of the first start, written down at the first start.
     fn since(&self, tick: Tick) -> Result<Tick, DriverFailure> {
-        let fail = |source| DriverFailure::Memory { path: self.since.clone(), source };
+        let fail = |source| DriverFailure::Memory {
+            path: self.since.clone(),
+            source,
+        };
         match fs::read_to_string(&self.since) {
             Ok(text) => {
                 let wrong = || io::Error::other("expected a number of ticks");

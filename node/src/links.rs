@@ -88,14 +88,19 @@ impl Serve for Gate {
 
     async fn hear(&self, from: Peer, told: Frame) -> Heard {
         self.note_clock(&from);
-        let Peer::Relay { key, .. } = from else { return Heard::Fault };
+        let Peer::Relay { key, .. } = from else {
+            return Heard::Fault;
+        };
         let Ok(message) = Message::decode(told.kind.code(), told.body) else {
             return Heard::Fault;
         };
         let Ok(message) = self.judge().admit(message, Via::Relay(key)) else {
             return Heard::Fault;
         };
-        let input = Input::Message { from: Origin::Relay(key.node_id()), message };
+        let input = Input::Message {
+            from: Origin::Relay(key.node_id()),
+            message,
+        };
         if self.core.try_send(input).is_err() {
             self.counts.overflowed.fetch_add(1, Ordering::Relaxed);
         }
@@ -110,11 +115,20 @@ impl Gate {
     }
 
     fn judge(&self) -> Judge<'_> {
-        Judge { crypto: &*self.crypto, network: self.network, me: self.me }
+        Judge {
+            crypto: &*self.crypto,
+            network: self.network,
+            me: self.me,
+        }
     }
 
     fn note_clock(&self, from: &Peer) {
-        if let Peer::Relay { key, clock_offset_ms, .. } = from {
+        if let Peer::Relay {
+            key,
+            clock_offset_ms,
+            ..
+        } = from
+        {
             let mut offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
             if offsets.len() < OFFSETS_MAX || offsets.contains_key(key) {
                 offsets.insert(*key, *clock_offset_ms);
@@ -132,7 +146,9 @@ impl Gate {
                 Ok(answer @ Message::ListPart(_)) => {
                     Answer::Frame(Frame::new(FrameKind::ListPart, answer.encode()))
                 }
-                Ok(_) => Answer::Refuse(refused(Refusal::TooBusy { retry_after_ms: 1_000 })),
+                Ok(_) => Answer::Refuse(refused(Refusal::TooBusy {
+                    retry_after_ms: 1_000,
+                })),
                 Err(refusal) => Answer::Refuse(refused(refusal)),
             },
         }
@@ -151,9 +167,10 @@ impl Gate {
             return Answer::Fault;
         };
         let admitted = match self.replay.get(opened.shard(self.replay.len())) {
-            Some(shard) => {
-                shard.lock().unwrap_or_else(PoisonError::into_inner).admit(now, opened)
-            }
+            Some(shard) => shard
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .admit(now, opened),
             None => return Answer::Silence,
         };
         match admitted.and_then(swarm_proto::onion::peel::Admitted::act) {
@@ -181,7 +198,10 @@ impl Gate {
                 self.counts.delivered.fetch_add(1, Ordering::Relaxed);
                 let class = reply.class();
                 let answer = self.deliver(inner, reply.hash()).await;
-                let inner = Inner { kind: answer.kind(), body: answer.encode().into() };
+                let inner = Inner {
+                    kind: answer.kind(),
+                    body: answer.encode().into(),
+                };
                 let sealed = reply.seal(&inner).unwrap_or_else(|reply| {
                     let refusal = Refusal::TooLarge;
                     reply.refuse(refusal.code(), refusal.detail())
@@ -212,7 +232,9 @@ impl Gate {
         tokio::time::sleep(pause).await;
         let answered = match (self.links(), self.book.find(&next)) {
             (Some(links), Some(target)) => {
-                links.ask(target, &Frame::new(kind, onion), FORWARD_WAIT).await
+                links
+                    .ask(target, &Frame::new(kind, onion), FORWARD_WAIT)
+                    .await
             }
             (_, _) => Err(AskFailure::Late { silent: false }),
         };
@@ -222,7 +244,10 @@ impl Gate {
             None => Err(reply),
         };
         let refusal = Refusal::HopUnreachable;
-        answer_frame(class, wrapped.unwrap_or_else(|reply| reply.refuse(refusal.code(), 0)))
+        answer_frame(
+            class,
+            wrapped.unwrap_or_else(|reply| reply.refuse(refusal.code(), 0)),
+        )
     }
 
     async fn deliver(&self, inner: Inner, reply_key_hash: [u8; 32]) -> Message {
@@ -232,14 +257,24 @@ impl Gate {
         };
         match self.judge().admit(message, Via::Onion { reply_key_hash }) {
             Err(refusal) => Message::Refusal(refusal),
-            Ok(message) => self.ask_core(message).await.unwrap_or_else(Message::Refusal),
+            Ok(message) => self
+                .ask_core(message)
+                .await
+                .unwrap_or_else(Message::Refusal),
         }
     }
 
     async fn ask_core(&self, message: Verified) -> Result<Message, Refusal> {
-        let busy = Refusal::TooBusy { retry_after_ms: 1_000 };
-        let Some(waiting) = self.streams.open(self.core.clone()) else { return Err(busy) };
-        let input = Input::Message { from: Origin::Stream(waiting.stream), message };
+        let busy = Refusal::TooBusy {
+            retry_after_ms: 1_000,
+        };
+        let Some(waiting) = self.streams.open(self.core.clone()) else {
+            return Err(busy);
+        };
+        let input = Input::Message {
+            from: Origin::Stream(waiting.stream),
+            message,
+        };
         if self.core.try_send(input).is_err() {
             self.counts.overflowed.fetch_add(1, Ordering::Relaxed);
             return Err(busy);
@@ -269,7 +304,12 @@ impl Streams {
         waiters.next += 1;
         let (to, answer) = oneshot::channel();
         waiters.waiting.insert(stream, to);
-        Some(Waiting { stream, answer: Some(answer), streams: self.clone(), core })
+        Some(Waiting {
+            stream,
+            answer: Some(answer),
+            streams: self.clone(),
+            core,
+        })
     }
 
     /// Gives the core's answer to whoever waits for it.
@@ -297,7 +337,10 @@ struct Waiting {
 impl Waiting {
     async fn answer(mut self) -> Option<Message> {
         let answer = self.answer.take()?;
-        tokio::time::timeout(limits::REPLY_LIFE, answer).await.ok()?.ok()
+        tokio::time::timeout(limits::REPLY_LIFE, answer)
+            .await
+            .ok()?
+            .ok()
     }
 }
 
@@ -305,7 +348,9 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         if self.streams.lock().waiting.remove(&self.stream).is_some() {
             // If the core is that busy, its answer finds nobody and is dropped.
-            let _full = self.core.try_send(Input::StreamClosed { stream: self.stream });
+            let _full = self.core.try_send(Input::StreamClosed {
+                stream: self.stream,
+            });
         }
     }
 }
@@ -330,7 +375,11 @@ impl Book {
 
     /// The members, if any are known.
     pub(crate) fn members(&self) -> Option<Arc<Snapshot>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).members.clone()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .members
+            .clone()
     }
 
     /// A relay that discovery found; known until it is a member.
@@ -344,20 +393,27 @@ impl Book {
     /// Where to dial a relay.
     pub(crate) fn find(&self, id: &NodeId) -> Option<Target> {
         let pages = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let member = pages.members.as_ref().and_then(|members| members.find(id)).and_then(|m| {
-            let address = m.record().addresses.iter().flatten().next()?;
-            Some(Target {
-                key: m.record().key,
-                addr: SocketAddr::new(address.ip(), address.port()),
-            })
-        });
+        let member = pages
+            .members
+            .as_ref()
+            .and_then(|members| members.find(id))
+            .and_then(|m| {
+                let address = m.record().addresses.iter().flatten().next()?;
+                Some(Target {
+                    key: m.record().key,
+                    addr: SocketAddr::new(address.ip(), address.port()),
+                })
+            });
         member.or_else(|| pages.found.get(id).copied())
     }
 }
 
 /// The refusal as a link tells it.
 fn refused(refusal: Refusal) -> Refused {
-    Refused { code: refusal.code(), detail: refusal.detail() }
+    Refused {
+        code: refusal.code(),
+        detail: refusal.detail(),
+    }
 }
 
 fn answer_kind(class: SizeClass) -> FrameKind {

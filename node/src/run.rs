@@ -46,7 +46,12 @@ impl Site {
     pub fn open(home: Home) -> Result<Self, RunFailure> {
         let seed = Keys::at(home.keys_dir()).node()?;
         let network = NetworkFile::read(&home.network_path())?;
-        Ok(Self { lock: home.lock()?, home, network, seed })
+        Ok(Self {
+            lock: home.lock()?,
+            home,
+            network,
+            seed,
+        })
     }
 }
 
@@ -138,7 +143,10 @@ fn hints(site: &Site) -> Vec<Hint> {
     let founders = site.network.founders.iter();
     founders
         .filter(|founder| founder.key != own)
-        .map(|founder| Hint { key: Some(founder.key), addr: founder.addr })
+        .map(|founder| Hint {
+            key: Some(founder.key),
+            addr: founder.addr,
+        })
         .collect()
 }
 
@@ -157,7 +165,14 @@ async fn tell_found(
             }
             Found::Gone { key } => (key, PeerChange::Gone),
         };
-        if core.send(Input::Peer { id: key.node_id(), change }).await.is_err() {
+        if core
+            .send(Input::Peer {
+                id: key.node_id(),
+                change,
+            })
+            .await
+            .is_err()
+        {
             return;
         }
     }
@@ -231,18 +246,30 @@ fn fill_links(status: &mut Status, relay: &Handle) {
     status.onions.forwarded = relay.gate.counts.forwarded.load(Ordering::Relaxed);
     status.onions.delivered = relay.gate.counts.delivered.load(Ordering::Relaxed);
     status.onions.rejected = relay.gate.counts.rejected.load(Ordering::Relaxed);
-    let offsets = relay.gate.offsets.lock().unwrap_or_else(PoisonError::into_inner);
+    let offsets = relay
+        .gate
+        .offsets
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     let mut offsets: Vec<i64> = offsets.values().copied().collect();
     offsets.sort_unstable();
     status.clock.compared = number(offsets.len());
     status.clock.offset_ms_median = offsets.get(offsets.len() / 2).copied();
-    let refused = relay.tally.refused.lock().unwrap_or_else(PoisonError::into_inner);
-    status.refusals =
-        refused.iter().map(|(code, count)| (name_of(*code).to_owned(), *count)).collect();
+    let refused = relay
+        .tally
+        .refused
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    status.refusals = refused
+        .iter()
+        .map(|(code, count)| (name_of(*code).to_owned(), *count))
+        .collect();
 }
 
 fn fill_members(status: &mut Status, relay: &Handle, network: &Network) {
-    let Some(members) = relay.gate.book.members() else { return };
+    let Some(members) = relay.gate.book.members() else {
+        return;
+    };
     let epoch = network.scale.epoch_of(relay.gate.clock.read().unix);
     status.members.known = number(members.len());
     status.members.eligible = number(Eligible::of(network, &members, epoch).len());
@@ -250,7 +277,9 @@ fn fill_members(status: &mut Status, relay: &Handle, network: &Network) {
 
 async fn fill_store(status: &mut Status, relay: &Handle) {
     let asked = tokio::time::timeout(USAGE_WAIT, relay.usage()).await;
-    let Ok(Some((usage, unfinished))) = asked else { return };
+    let Ok(Some((usage, unfinished))) = asked else {
+        return;
+    };
     status.held.envelopes = usage.envelopes;
     status.held.bytes = usage.bytes;
     status.held.mailboxes = usage.mailboxes;

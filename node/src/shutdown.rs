@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Cancels `stop` on the first signal and exits with [`EXIT_KILLED`] on the second.
+/// Cancels `stop` on the first signal and exits with `EXIT_KILLED` on the second.
 ///
 /// Fails if the operating system refuses a signal handler.
 pub fn on_signals(stop: &CancellationToken) -> io::Result<()> {
@@ -36,7 +36,7 @@ pub fn on_signals(stop: &CancellationToken) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until every tracked task has ended, at most [`STOP_WAIT`]; answers whether they did.
+/// Waits until every tracked task has ended, at most `STOP_WAIT`; answers whether they did.
 pub async fn drain(tracker: &TaskTracker) -> bool {
     tracker.close();
     tokio::time::timeout(STOP_WAIT, tracker.wait())

@@ -1,5 +1,8 @@
 //! Whole devnets of real relay processes, driven through the program's own commands.
 
+// The lint's leave for tests does not reach the helpers of a test file.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -29,8 +29,16 @@ impl Default for Habits {
 
 impl World {
     pub(crate) fn begin_habits(&mut self, person: u32) {
-        self.again(person, self.scenario.habits.write_every_minutes, What::Write(person));
-        self.again(person, self.scenario.habits.read_every_minutes, What::Poll(person));
+        self.again(
+            person,
+            self.scenario.habits.write_every_minutes,
+            What::Write(person),
+        );
+        self.again(
+            person,
+            self.scenario.habits.read_every_minutes,
+            What::Poll(person),
+        );
     }
 
     pub(crate) fn write_by_habit(&mut self, person: u32) {
@@ -52,7 +60,11 @@ impl World {
             reader.polled = today;
             self.read(PersonNo(person), back.min(EPOCHS_BACK_MAX));
         }
-        self.again(person, self.scenario.habits.read_every_minutes, What::Poll(person));
+        self.again(
+            person,
+            self.scenario.habits.read_every_minutes,
+            What::Poll(person),
+        );
     }
 
     fn again(&mut self, person: u32, mean_minutes: u64, what: What) {

@@ -142,7 +142,11 @@ impl Admission {
     }
 
     /// The relays that were left longest without a look, at most `count`; they count as looked at.
-    pub(super) fn to_probe(&mut self, round: u64, count: usize) -> Vec<(NodeKey, SocketAddr)> {
+    pub(super) fn pick_for_probe(
+        &mut self,
+        round: u64,
+        count: usize,
+    ) -> Vec<(NodeKey, SocketAddr)> {
         let mut oldest: Vec<_> = self
             .known
             .iter()
@@ -184,11 +188,6 @@ impl Admission {
     /// How many are known.
     pub(super) fn len(&self) -> usize {
         self.known.len()
-    }
-
-    /// Whether this relay is known.
-    pub(super) fn knows(&self, key: &NodeKey) -> bool {
-        self.known.contains_key(key)
     }
 
     fn forget(&mut self, key: &NodeKey) -> bool {

@@ -298,22 +298,19 @@ impl Discovery {
             return;
         }
         let proven = peer.proven.filter(|addr| is_dialable(*addr, private_too));
-        let addr = match (proven, self.config.network.reachability) {
-            (Some(addr), _) => addr,
-            (None, Reachability::Assume) => match peer.claimed {
-                Some(addr) => addr,
-                None => return,
-            },
-            (None, Reachability::Proven) => {
-                let known = self.admission.knows(&key);
-                let claim = peer.claimed.filter(|_| !peer.trying && !known);
-                let Some(claim) = claim.filter(|addr| self.admission.has_room(&key, *addr)) else {
-                    return;
-                };
-                peer.trying = true;
-                self.try_claim(id, claim);
-                return;
-            }
+        // Tried even if the relay is known or assumed reachable: it is how it learns that others reach it.
+        let claim = peer.claimed.filter(|_| proven.is_none() && !peer.trying);
+        let claim = claim.filter(|addr| self.admission.has_room(&key, *addr));
+        peer.trying |= claim.is_some();
+        let assumed = match self.config.network.reachability {
+            Reachability::Assume => peer.claimed,
+            Reachability::Proven => None,
+        };
+        if let Some(claim) = claim {
+            self.try_claim(id, claim);
+        }
+        let Some(addr) = proven.or(assumed) else {
+            return;
         };
         match self.admission.admit(key, addr) {
             Admitted::Fresh => {
@@ -385,7 +382,7 @@ impl Discovery {
             let place = PeerId::random();
             let _ = self.swarm.behaviour_mut().kad.get_closest_peers(place);
         }
-        for (key, addr) in self.admission.to_probe(round, PROBES) {
+        for (key, addr) in self.admission.pick_for_probe(round, PROBES) {
             let hint = Hint {
                 key: Some(key),
                 addr,

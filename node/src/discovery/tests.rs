@@ -118,6 +118,21 @@ async fn a_relay_that_came_is_known_after_it_was_reached() {
         .unwrap();
 }
 
+/// [DIS-3] In a devnet the last relay to start called all the others, nobody called it, and it would have
+/// told its operator that others do not reach it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_called_everybody_is_called_back() {
+    let network = network("back", Reachability::Assume);
+    let first = Service::start(own_subnet(0), &network, vec![]).await;
+    let last = Service::start(own_subnet(1), &network, vec![first.hint()]).await;
+    for service in [&first, &last] {
+        let mut stats = service.commands.watch();
+        within(stats.wait_for(|stats| stats.reached_by == 1 && stats.known == 1))
+            .await
+            .unwrap();
+    }
+}
+
 /// [DIS-1]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_of_another_network_is_turned_away() {
