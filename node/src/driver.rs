@@ -10,7 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant as StdInstant, SystemTime};
 
 use poste_link::network_file::NetworkFile;
@@ -20,12 +20,11 @@ use swarm_proto::effects::{Command, Effect, Effects, Event, Input, OpId, PeerCha
 use swarm_proto::id::{NodeId, NodeKey};
 use swarm_proto::limits;
 use swarm_proto::members::{Address, Record};
+use swarm_proto::network::Network;
 use swarm_proto::onion::Generation;
-use swarm_proto::onion::door::Door;
-use swarm_proto::onion::replay::Replay;
 use swarm_proto::relay::{Relay, RelayConfig};
 use swarm_proto::store::{StoreDone, StoreOp, Usage};
-use swarm_proto::time::{Instant, Now, Tick, UnixTime};
+use swarm_proto::time::{Instant, Now, Tick, TimeScale, UnixTime};
 use swarm_proto::wire::Message;
 use swarm_proto::wire::frames::FrameKind;
 use swarm_proto::wire::refusal::Refusal;
@@ -35,7 +34,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::kem::AwsCrypto;
 use crate::keys::Keys;
-use crate::links::{Book, Gate, GateCounts, Streams};
+use crate::links::Gate;
 use crate::store::{Store, StoreConfig, StoreFailure};
 
 /// A relay's clocks, read together.
@@ -206,7 +205,7 @@ struct Driver {
     keys: Keys,
     tally: Arc<Tally>,
     generation: Option<Generation>,
-    scale: swarm_proto::time::TimeScale,
+    scale: TimeScale,
 }
 
 /// Opens store, keys and port and starts the loop; it ends when `stop` is cancelled.
@@ -225,25 +224,14 @@ pub(crate) fn start(
     let now = clock.read();
     let memory = Memory::open(&setup.home)?;
     let (core_in, core_out) = mpsc::channel(INPUTS_MAX);
-    let gate = Arc::new(Gate {
-        me: node_key.node_id(),
-        network: network.id(),
-        crypto: Arc::clone(&crypto),
-        clock: clock.clone(),
-        door: RwLock::new(Door::new(node_key.node_id(), network.scale)),
-        replay: (0..REPLAY_SHARDS)
-            .map(|_| {
-                let tags = limits::REPLAY_TAGS_PER_TICK_MAX / REPLAY_SHARDS;
-                Mutex::new(Replay::new(network.scale, now.unix, tags))
-            })
-            .collect(),
-        book: Book::default(),
-        streams: Streams::default(),
-        core: core_in.clone(),
-        links: tokio::sync::OnceCell::new(),
-        counts: GateCounts::default(),
-        offsets: Mutex::default(),
-    });
+    let gate = Gate::new(
+        node_key,
+        &network,
+        Arc::clone(&crypto),
+        clock.clone(),
+        core_in.clone(),
+    );
+    let gate = Arc::new(gate);
     let endpoint = open_endpoint(&setup, &seed, &network, &clock, &gate, &core_in)?;
     let store = Store::open(&setup.store_dir, setup.store.clone()).map_err(|source| {
         DriverFailure::Store {
@@ -251,18 +239,7 @@ pub(crate) fn start(
             source,
         }
     })?;
-    let addr = setup.announce.or_else(|| endpoint.local_addr().ok());
-    let relay = RelayConfig {
-        network: Arc::clone(&network),
-        key: node_key,
-        addresses: [
-            addr.and_then(|addr| Address::new(addr.ip(), addr.port())),
-            None,
-        ],
-        family: [0; 8],
-        since: memory.since(network.scale.tick_of(now.unix))?,
-        last_record: memory.record(),
-    };
+    let relay = relay_config(&setup, &endpoint, &memory, &network, node_key, now)?;
     let mut chance = [0; 32];
     getrandom::fill(&mut chance).map_err(|_| DriverFailure::Random)?;
     let core = (parts.wrap)(Relay::new(relay, chance, now));
@@ -300,10 +277,30 @@ pub(crate) fn start(
     ))
 }
 
+fn relay_config(
+    setup: &Setup,
+    endpoint: &Endpoint,
+    memory: &Memory,
+    network: &Arc<Network>,
+    key: NodeKey,
+    now: Now,
+) -> Result<RelayConfig, DriverFailure> {
+    let addr = setup.announce.or_else(|| endpoint.local_addr().ok());
+    let address = addr.and_then(|addr| Address::new(addr.ip(), addr.port()));
+    Ok(RelayConfig {
+        network: Arc::clone(network),
+        key,
+        addresses: [address, None],
+        family: [0; 8],
+        since: memory.since(network.scale.tick_of(now.unix))?,
+        last_record: memory.record(),
+    })
+}
+
 fn open_endpoint(
     setup: &Setup,
     seed: &crate::keys::Seed,
-    network: &swarm_proto::network::Network,
+    network: &Network,
     clock: &Clock,
     gate: &Arc<Gate>,
     core: &mpsc::Sender<Input>,
@@ -601,7 +598,5 @@ fn count(counter: &AtomicU64, more: u64) {
 const INPUTS_MAX: usize = 8_192;
 /// Questions of the operator that may wait.
 const QUESTIONS_MAX: usize = 8;
-/// Replay filters side by side, so that link tasks seldom wait for each other.
-const REPLAY_SHARDS: usize = 8;
 /// The loop looks at clock and keys at least this often.
 const IDLE_MAX: Duration = Duration::from_secs(10);

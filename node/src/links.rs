@@ -16,12 +16,12 @@ use swarm_proto::effects::{Input, Origin, StreamId};
 use swarm_proto::id::{NetworkId, NodeId, NodeKey};
 use swarm_proto::limits;
 use swarm_proto::members::Snapshot;
+use swarm_proto::network::Network;
 use swarm_proto::onion::door::Door;
 use swarm_proto::onion::peel::Peeled;
 use swarm_proto::onion::replay::{NotAdmitted, Replay};
 use swarm_proto::onion::reply::ReplyKeys;
 use swarm_proto::onion::{Inner, SizeClass};
-use swarm_proto::time::UnixTime;
 use swarm_proto::wire::Message;
 use swarm_proto::wire::frames::FrameKind;
 use swarm_proto::wire::refusal::Refusal;
@@ -109,6 +109,34 @@ impl Serve for Gate {
 }
 
 impl Gate {
+    /// The gate of the relay `key`, before its endpoint is open.
+    pub(crate) fn new(
+        key: NodeKey,
+        network: &Network,
+        crypto: Arc<dyn Crypto>,
+        clock: Clock,
+        core: mpsc::Sender<Input>,
+    ) -> Self {
+        let me = key.node_id();
+        let start = clock.read().unix;
+        let tags = limits::REPLAY_TAGS_PER_TICK_MAX / REPLAY_SHARDS;
+        let shard = || Mutex::new(Replay::new(network.scale, start, tags));
+        Self {
+            me,
+            network: network.id(),
+            crypto,
+            clock,
+            door: RwLock::new(Door::new(me, network.scale)),
+            replay: (0..REPLAY_SHARDS).map(|_| shard()).collect(),
+            book: Book::default(),
+            streams: Streams::default(),
+            core,
+            links: OnceCell::new(),
+            counts: GateCounts::default(),
+            offsets: Mutex::default(),
+        }
+    }
+
     /// The pool of links to other relays; `None` before the endpoint is open.
     pub(crate) fn links(&self) -> Option<&Links> {
         self.links.get()
@@ -174,7 +202,7 @@ impl Gate {
             None => return Answer::Silence,
         };
         match admitted.and_then(swarm_proto::onion::peel::Admitted::act) {
-            Ok(peeled) => self.act(now, kind, peeled).await,
+            Ok(peeled) => self.act(kind, peeled).await,
             Err(NotAdmitted::Replayed) => {
                 self.counts.rejected.fetch_add(1, Ordering::Relaxed);
                 Answer::Silence
@@ -187,8 +215,7 @@ impl Gate {
         }
     }
 
-    async fn act(&self, now: UnixTime, kind: FrameKind, peeled: Peeled) -> Answer {
-        let _ = now;
+    async fn act(&self, kind: FrameKind, peeled: Peeled) -> Answer {
         match peeled {
             Peeled::Forward { next, onion, reply } => {
                 self.counts.forwarded.fetch_add(1, Ordering::Relaxed);
@@ -441,3 +468,5 @@ const FORWARD_WAIT: Duration = Duration::from_secs(18);
 const STREAMS_MAX: usize = 8_192;
 /// Relays whose clock is remembered.
 const OFFSETS_MAX: usize = 1_024;
+/// Replay filters side by side, so that link tasks seldom wait for each other.
+const REPLAY_SHARDS: usize = 8;

@@ -287,6 +287,7 @@ mod tests {
         }
     }
 
+    /// [ENV-3].
     #[test]
     fn an_envelope_comes_back_whole_and_its_id_covers_every_byte() {
         let body = vec![9; SizeClass::Small.body_bytes()];
@@ -304,6 +305,7 @@ mod tests {
         }
     }
 
+    /// [ENV-1].
     #[test]
     fn nothing_but_the_two_sizes_is_an_envelope() {
         for length in [0, 39, 40, 1_855, 1_857, 32_511, 32_512] {
@@ -336,6 +338,7 @@ mod tests {
         assert_eq!(wrong(3, 1), BadEnvelope::Reserved);
     }
 
+    /// [ENV-2].
     #[test]
     fn an_envelope_expires_at_the_first_full_hour_after_its_class() {
         let scale = TimeScale { minute_ms: 100 };

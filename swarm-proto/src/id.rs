@@ -137,6 +137,14 @@ mod tests {
         assert_eq!(NodeId::from_hex(&"é".repeat(32)), None);
     }
 
+    /// [ID-1].
+    #[test]
+    fn a_node_id_is_the_hash_of_its_key_under_its_own_context() {
+        let key = NodeKey([7; 32]);
+        assert_eq!(key.node_id().0, blake3::derive_key("poste node", &key.0));
+        assert_ne!(key.node_id(), NodeKey([8; 32]).node_id());
+    }
+
     #[test]
     fn a_log_line_shows_four_bytes_of_an_id() {
         let id = MailboxAddress([0xab; 32]);

@@ -143,6 +143,7 @@ impl TimeScale {
 mod tests {
     use super::*;
 
+    /// [TIME-1] and [TIME-2].
     #[test]
     fn calendar_units_nest_at_every_scale() {
         for minute_ms in [60_000, 100, 1_000] {

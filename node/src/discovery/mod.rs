@@ -261,9 +261,9 @@ impl Discovery {
         self.settle(id);
     }
 
-    fn identified(&mut self, id: PeerId, info: &identify::Info) {
-        let ours = info.protocol_version == identify_name(&self.config.network.id());
-        let proven = info.public_key.to_peer_id() == id && node_key(&info.public_key).is_some();
+    fn identified(&mut self, id: PeerId, said: &identify::Info) {
+        let ours = said.protocol_version == identify_name(&self.config.network.id());
+        let proven = said.public_key.to_peer_id() == id && node_key(&said.public_key).is_some();
         if !ours || !proven {
             self.stats.send_modify(|stats| stats.foreign += 1);
             let _ = self.swarm.disconnect_peer_id(id);
@@ -274,7 +274,7 @@ impl Discovery {
             return;
         };
         let claims = || {
-            info.listen_addrs
+            said.listen_addrs
                 .iter()
                 .take(CLAIMS_MAX)
                 .filter_map(socket_addr)
@@ -332,7 +332,7 @@ impl Discovery {
         let stale: Vec<_> = kad
             .kbucket(id)
             .iter()
-            .flat_map(|bucket| bucket.iter())
+            .flat_map(libp2p::kad::KBucketRef::iter)
             .filter(|entry| entry.node.key.preimage() == &id)
             .flat_map(|entry| entry.node.value.iter().cloned().collect::<Vec<_>>())
             .filter(|known| socket_addr(known) != socket_addr(&addr))

@@ -155,8 +155,8 @@ impl<B: StorageBackend> StorageBackend for Watched<B> {
         flushed
     }
 
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.inner.write(offset, data)
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.inner.write(offset, bytes)
     }
 
     fn close(&self) -> io::Result<()> {
