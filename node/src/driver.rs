@@ -32,6 +32,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::budget::{Inbox, Waiting};
 use crate::kem::AwsCrypto;
 use crate::keys::Keys;
 use crate::links::Gate;
@@ -121,6 +122,8 @@ pub(crate) struct Setup {
     pub(crate) announce: Option<SocketAddr>,
     /// Bounds of the links.
     pub(crate) links: LinkConfig,
+    /// Bytes of messages that may wait for the core.
+    pub(crate) memory_bytes: u64,
     /// The store's folder.
     pub(crate) store_dir: PathBuf,
     /// The store's bounds.
@@ -214,7 +217,7 @@ pub(crate) fn start(
     parts: Parts,
     tracker: &TaskTracker,
     stop: CancellationToken,
-) -> Result<(Handle, mpsc::Sender<Input>), DriverFailure> {
+) -> Result<(Handle, Inbox), DriverFailure> {
     let seed = setup.keys.node()?;
     let crypto: Arc<dyn Crypto> = Arc::new(AwsCrypto);
     let key = SecretKey::from_seed(seed.bytes());
@@ -223,7 +226,7 @@ pub(crate) fn start(
     let clock = parts.clock.clone();
     let now = clock.read();
     let memory = Memory::open(&setup.home)?;
-    let (core_in, core_out) = mpsc::channel(INPUTS_MAX);
+    let (core_in, core_out) = Inbox::new(setup.memory_bytes);
     let gate = Gate::new(
         node_key,
         &network,
@@ -303,7 +306,7 @@ fn open_endpoint(
     network: &Network,
     clock: &Clock,
     gate: &Arc<Gate>,
-    core: &mpsc::Sender<Input>,
+    core: &Inbox,
 ) -> Result<Endpoint, DriverFailure> {
     let identity = Identity::from_seed(seed.bytes()).map_err(|_| DriverFailure::Identity)?;
     let socket = poste_link::bind(setup.listen).map_err(|source| DriverFailure::Port {
@@ -328,7 +331,7 @@ fn open_endpoint(
             PeerChange::Gone
         };
         // Only a hint: the core copes without it.
-        let _full = changes.try_send(Input::Peer {
+        let _full = changes.hint(Input::Peer {
             id: key.node_id(),
             change,
         });
@@ -350,7 +353,7 @@ impl Handle {
 impl Driver {
     async fn run(
         mut self,
-        mut inputs: mpsc::Receiver<Input>,
+        mut inputs: mpsc::Receiver<Waiting>,
         mut answers: mpsc::Receiver<(OpId, StoreDone)>,
         mut questions: mpsc::Receiver<Question>,
         stop: CancellationToken,
@@ -362,7 +365,7 @@ impl Driver {
                 biased;
                 () = stop.cancelled() => break,
                 Some((op, done)) = answers.recv() => self.step(Input::Stored { op, done }),
-                Some(input) = inputs.recv() => self.step(input),
+                Some(waiting) = inputs.recv() => self.step(waiting.input),
                 Some(question) = questions.recv() => self.tell(question),
                 () = tokio::time::sleep(wait) => {
                     self.renew_onion_keys();
@@ -594,8 +597,6 @@ fn count(counter: &AtomicU64, more: u64) {
     counter.fetch_add(more, Ordering::Relaxed);
 }
 
-/// Inputs that may wait for the core; a full queue is a loss on the wire.
-const INPUTS_MAX: usize = 8_192;
 /// Questions of the operator that may wait.
 const QUESTIONS_MAX: usize = 8;
 /// The loop looks at clock and keys at least this often.

@@ -18,6 +18,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
+mod budget;
 pub mod check;
 pub mod cli;
 pub mod config;

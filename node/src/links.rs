@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use poste_link::{Answer, AskFailure, Frame, Heard, Links, Peer, Refused, Serve, Target};
 use swarm_proto::crypto::Crypto;
 use swarm_proto::effects::{Input, Origin, StreamId};
@@ -26,8 +27,9 @@ use swarm_proto::wire::Message;
 use swarm_proto::wire::frames::FrameKind;
 use swarm_proto::wire::refusal::Refusal;
 use swarm_proto::wire::verify::{Judge, Verified, Via};
-use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::sync::{OnceCell, oneshot};
 
+use crate::budget::Inbox;
 use crate::driver::Clock;
 
 /// What link tasks share.
@@ -40,7 +42,7 @@ pub(crate) struct Gate {
     pub(crate) replay: Vec<Mutex<Replay>>,
     pub(crate) book: Book,
     pub(crate) streams: Streams,
-    pub(crate) core: mpsc::Sender<Input>,
+    pub(crate) core: Inbox,
     /// Set once, right after the endpoint that serves this gate was opened.
     pub(crate) links: OnceCell<Links>,
     pub(crate) counts: GateCounts,
@@ -91,6 +93,7 @@ impl Serve for Gate {
         let Peer::Relay { key, .. } = from else {
             return Heard::Fault;
         };
+        let bytes = told.body.len();
         let Ok(message) = Message::decode(told.kind.code(), told.body) else {
             return Heard::Fault;
         };
@@ -101,7 +104,7 @@ impl Serve for Gate {
             from: Origin::Relay(key.node_id()),
             message,
         };
-        if self.core.try_send(input).is_err() {
+        if !self.core.put(input, bytes) {
             self.counts.overflowed.fetch_add(1, Ordering::Relaxed);
         }
         Heard::Fine
@@ -115,7 +118,7 @@ impl Gate {
         network: &Network,
         crypto: Arc<dyn Crypto>,
         clock: Clock,
-        core: mpsc::Sender<Input>,
+        core: Inbox,
     ) -> Self {
         let me = key.node_id();
         let start = clock.read().unix;
@@ -140,6 +143,18 @@ impl Gate {
     /// The pool of links to other relays; `None` before the endpoint is open.
     pub(crate) fn links(&self) -> Option<&Links> {
         self.links.get()
+    }
+
+    /// By how much the clocks of the relays that linked are ahead, in milliseconds, and how many were
+    /// compared.
+    pub(crate) fn clock_offset_ms(&self) -> (i64, usize) {
+        let offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut offsets: Vec<i64> = offsets.values().copied().collect();
+        offsets.sort_unstable();
+        (
+            offsets.get(offsets.len() / 2).copied().unwrap_or(0),
+            offsets.len(),
+        )
     }
 
     fn judge(&self) -> Judge<'_> {
@@ -170,7 +185,7 @@ impl Gate {
         };
         match self.judge().admit(message, Via::Client) {
             Err(_) => Answer::Fault,
-            Ok(message) => match self.ask_core(message).await {
+            Ok(message) => match self.ask_core(message, LIST_ASK_BYTES).await {
                 Ok(answer @ Message::ListPart(_)) => {
                     Answer::Frame(Frame::new(FrameKind::ListPart, answer.encode()))
                 }
@@ -279,19 +294,23 @@ impl Gate {
 
     async fn deliver(&self, inner: Inner, reply_key_hash: [u8; 32]) -> Message {
         let kind = inner.kind;
-        let Ok(message) = Message::decode(kind, inner.body) else {
+        let bytes = inner.body.len();
+        // A copy, so that what waits does not hold the whole onion in memory.
+        let body = Bytes::copy_from_slice(&inner.body);
+        drop(inner);
+        let Ok(message) = Message::decode(kind, body) else {
             return Message::Refusal(Refusal::UnknownMessage { kind });
         };
         match self.judge().admit(message, Via::Onion { reply_key_hash }) {
             Err(refusal) => Message::Refusal(refusal),
             Ok(message) => self
-                .ask_core(message)
+                .ask_core(message, bytes)
                 .await
                 .unwrap_or_else(Message::Refusal),
         }
     }
 
-    async fn ask_core(&self, message: Verified) -> Result<Message, Refusal> {
+    async fn ask_core(&self, message: Verified, bytes: usize) -> Result<Message, Refusal> {
         let busy = Refusal::TooBusy {
             retry_after_ms: 1_000,
         };
@@ -302,7 +321,7 @@ impl Gate {
             from: Origin::Stream(waiting.stream),
             message,
         };
-        if self.core.try_send(input).is_err() {
+        if !self.core.put(input, bytes) {
             self.counts.overflowed.fetch_add(1, Ordering::Relaxed);
             return Err(busy);
         }
@@ -322,7 +341,7 @@ struct Waiters {
 
 impl Streams {
     /// Opens a stream, unless too many wait.
-    fn open(&self, core: mpsc::Sender<Input>) -> Option<Waiting> {
+    fn open(&self, core: Inbox) -> Option<Waiting> {
         let mut waiters = self.lock();
         if waiters.waiting.len() >= STREAMS_MAX {
             return None;
@@ -358,7 +377,7 @@ struct Waiting {
     stream: StreamId,
     answer: Option<oneshot::Receiver<Message>>,
     streams: Streams,
-    core: mpsc::Sender<Input>,
+    core: Inbox,
 }
 
 impl Waiting {
@@ -375,7 +394,7 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         if self.streams.lock().waiting.remove(&self.stream).is_some() {
             // If the core is that busy, its answer finds nobody and is dropped.
-            let _full = self.core.try_send(Input::StreamClosed {
+            let _full = self.core.hint(Input::StreamClosed {
                 stream: self.stream,
             });
         }
@@ -464,6 +483,8 @@ fn jitter() -> Duration {
 
 /// How long the rest of a path may take.
 const FORWARD_WAIT: Duration = Duration::from_secs(18);
+/// What a wish for the member list counts for.
+const LIST_ASK_BYTES: usize = 64;
 /// Requests that wait for the core at once; further ones are told *too busy*.
 const STREAMS_MAX: usize = 8_192;
 /// Relays whose clock is remembered.

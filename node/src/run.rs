@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::budget::Inbox;
 use crate::config::{Config, Profile};
 use crate::discovery::{Discovery, DiscoveryCommands, DiscoveryConfig, Found, Hint};
 use crate::driver::{self, Handle, Parts, Setup};
@@ -93,6 +94,7 @@ fn start(
         listen,
         announce: config.announce,
         links: link_config(config),
+        memory_bytes: config.memory_bytes,
         store_dir: site.home.store_path(),
         store: store_config(config),
     };
@@ -110,6 +112,7 @@ fn start(
     if config.listen.is_unspecified() && config.announce.is_none() {
         tracker.spawn(tell_address(discovery.clone(), core, stop.clone()));
     }
+    tracker.spawn(watch_clock(relay.clone(), stop.clone()));
     let source = status_source(config, site, relay, discovery);
     status::serve(&site.home.socket_path(), source, tracker, stop.clone())?;
     tracing::info!("relay {} runs", site.seed.node_key().node_id());
@@ -154,7 +157,7 @@ fn hints(site: &Site) -> Vec<Hint> {
 async fn tell_found(
     mut found: mpsc::Receiver<Found>,
     relay: Handle,
-    core: mpsc::Sender<Input>,
+    core: Inbox,
     stop: CancellationToken,
 ) {
     while let Some(Some(one)) = stop.run_until_cancelled(found.recv()).await {
@@ -165,13 +168,12 @@ async fn tell_found(
             }
             Found::Gone { key } => (key, PeerChange::Gone),
         };
-        if core
-            .send(Input::Peer {
+        if !core
+            .tell(Input::Peer {
                 id: key.node_id(),
                 change,
             })
             .await
-            .is_err()
         {
             return;
         }
@@ -179,11 +181,7 @@ async fn tell_found(
 }
 
 /// Others told this relay where they reach it.
-async fn tell_address(
-    discovery: DiscoveryCommands,
-    core: mpsc::Sender<Input>,
-    stop: CancellationToken,
-) {
+async fn tell_address(discovery: DiscoveryCommands, core: Inbox, stop: CancellationToken) {
     let mut stats = discovery.watch();
     let mut told = None;
     while let Some(Ok(())) = stop.run_until_cancelled(stats.changed()).await {
@@ -194,9 +192,28 @@ async fn tell_address(
         told = confirmed;
         let address = confirmed.and_then(|addr| Address::new(addr.ip(), addr.port()));
         let command = Command::Addresses([address, None]);
-        if core.send(Input::Command(command)).await.is_err() {
+        if !core.tell(Input::Command(command)).await {
             return;
         }
+    }
+}
+
+/// Tells the operator when this relay's clock is off by its neighbours'.
+async fn watch_clock(relay: Handle, stop: CancellationToken) {
+    let mut warned = false;
+    while stop
+        .run_until_cancelled(tokio::time::sleep(CLOCK_PAUSE))
+        .await
+        .is_some()
+    {
+        let (median, compared) = relay.gate.clock_offset_ms();
+        let off = compared >= CLOCKS_COMPARED_MIN && median.unsigned_abs() > CLOCK_OFF_MS;
+        if off && !warned {
+            tracing::warn!(
+                "this machine's clock is off: others are {median} ms ahead (median of {compared}); set it by NTP"
+            );
+        }
+        warned = off;
     }
 }
 
@@ -246,15 +263,9 @@ fn fill_links(status: &mut Status, relay: &Handle) {
     status.onions.forwarded = relay.gate.counts.forwarded.load(Ordering::Relaxed);
     status.onions.delivered = relay.gate.counts.delivered.load(Ordering::Relaxed);
     status.onions.rejected = relay.gate.counts.rejected.load(Ordering::Relaxed);
-    let offsets = relay
-        .gate
-        .offsets
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    let mut offsets: Vec<i64> = offsets.values().copied().collect();
-    offsets.sort_unstable();
-    status.clock.compared = number(offsets.len());
-    status.clock.offset_ms_median = offsets.get(offsets.len() / 2).copied();
+    let (median, compared) = relay.gate.clock_offset_ms();
+    status.clock.compared = number(compared);
+    status.clock.offset_ms_median = (compared > 0).then_some(median);
     let refused = relay
         .tally
         .refused
@@ -312,5 +323,11 @@ fn number(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
 
+/// How often the clock is compared with others'.
+const CLOCK_PAUSE: Duration = Duration::from_secs(60);
+/// Fewer clocks say nothing.
+const CLOCKS_COMPARED_MIN: usize = 3;
+/// A clock that is off by more than this is reported: 10 s.
+const CLOCK_OFF_MS: u64 = 10_000;
 /// How long a status waits for the store before it is told without.
 const USAGE_WAIT: Duration = Duration::from_secs(2);

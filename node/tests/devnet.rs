@@ -39,7 +39,10 @@ impl Running {
     }
 
     fn relays(&self) -> &Vec<Value> {
-        self.told.get("relays").and_then(|relays| relays.as_array()).expect("a started devnet")
+        self.told
+            .get("relays")
+            .and_then(|relays| relays.as_array())
+            .expect("a started devnet")
     }
 
     fn pids(&self) -> Vec<i32> {
