@@ -37,6 +37,8 @@ pub mod onion;
 pub mod place;
 pub mod reconcile;
 pub mod relay;
+#[cfg(test)]
+mod rig;
 pub mod store;
 pub mod time;
 pub mod wire;

@@ -18,7 +18,7 @@ use crate::effects::{
 };
 use crate::id::{NodeId, NodeKey};
 use crate::mailbox::deposit::Deposits;
-use crate::mailbox::expiry::{self, Expiry};
+use crate::mailbox::expiry::Expiry;
 use crate::mailbox::receipt::Receipt;
 use crate::mailbox::{fetch, owner, replica};
 use crate::members::gossip::Gossip;
@@ -26,7 +26,7 @@ use crate::members::view::View;
 use crate::members::{Address, Record, Snapshot};
 use crate::network::Network;
 use crate::place::{Cell, Placement};
-use crate::store::{NotKept, StoreDone};
+use crate::store::StoreDone;
 use crate::time::{Epoch, Instant, Now, Tick};
 use crate::wire::Message;
 use crate::wire::refusal::Refusal;
@@ -216,12 +216,10 @@ impl Relay {
         match ticket {
             Ticket::Deposit(id) => self.deposits.stored(context, now, id, done, out),
             Ticket::Recopy(id) => {
-                let row = if let StoreDone::Row(row) = done {
-                    row
-                } else {
-                    None
-                };
-                self.deposits.read(context, id, row, out);
+                // A store that could not answer is asked again when the copy is due again.
+                if let StoreDone::Row(row) = done {
+                    self.deposits.read(context, id, row, out);
+                }
             }
             Ticket::Copy { to, promise } => replica::stored(context, now, to, promise, done, out),
             Ticket::Page { stream } => fetch::page(now, stream, done, out),
@@ -232,12 +230,7 @@ impl Relay {
             Ticket::Erase { stream, erase } => {
                 owner::erased(context, now, stream, &erase, &done, out);
             }
-            Ticket::Expire { hour } => {
-                if done == StoreDone::NotKept(NotKept::Busy) {
-                    self.expiry = Expiry::default();
-                }
-                expiry::expired(hour, &done, out);
-            }
+            Ticket::Expire { hour } => self.expiry.expired(now, hour, &done, out),
         }
     }
 

@@ -3,10 +3,12 @@
 //! 1. The deposit is checked against clock, rank and bounds, and refused before anything is kept.
 //! 2. It goes to the own store and, at the same time, to the other holders of its cell.
 //! 3. Each holder that has it durably signs a receipt; the own one is signed after the own commit.
-//! 4. With W receipts the depositor is answered; after [`limits::RECEIPTS_WAIT`] it is told how far it got.
+//! 4. With W receipts, the own among them, the depositor is answered; after [`limits::RECEIPTS_WAIT`] it is
+//!    told how far it got.
 //! 5. Holders that have not answered are tried again until all R have it or it expires.
 //!
-//! Does not repair: holders that leave later are another role's concern. Source: [DEP-1] to [DEP-7].
+//! Does not repair: holders that leave later are another role's concern. Source: [DEP-1] to [DEP-9],
+//! [CPY-4], [CPY-5].
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -23,7 +25,7 @@ use crate::store::{MailboxKeys, NotKept, Quota, Row, StoreDone, StoreOp, StoredR
 use crate::time::{Instant, Now};
 use crate::wire::Message;
 use crate::wire::copies::{Copied, Copy, CopyAge};
-use crate::wire::mailbox::{Deposit, Deposited};
+use crate::wire::mailbox::{Deposit, Deposited, RECEIPTS_MAX};
 use crate::wire::refusal::Refusal;
 
 /// Deposits under way, and those that were answered but are not everywhere yet.
@@ -161,7 +163,20 @@ impl Deposits {
                 let bytes = under_way.promise.statement(&context.network_id, time);
                 out.sign(SignTicket::Deposit { id, time }, bytes);
             }
-            StoreDone::NotKept(why) => self.give_up(id, refusal_of(why, now), out),
+            StoreDone::NotKept(why) => {
+                let lane = |under_way: &UnderWay| under_way.keys.is_open_lane();
+                let refusal = match why {
+                    NotKept::MailboxFull if self.under_way.get(&id).is_some_and(lane) => {
+                        Refusal::OpenLaneFull
+                    }
+                    NotKept::MailboxFull
+                    | NotKept::Deleted
+                    | NotKept::Expired
+                    | NotKept::DiskFull
+                    | NotKept::Busy => refusal_of(why, now),
+                };
+                self.give_up(id, refusal, out);
+            }
             StoreDone::Failed
             | StoreDone::Page(_)
             | StoreDone::Deleted { .. }
@@ -187,7 +202,8 @@ impl Deposits {
             return;
         };
         under_way.receipts.insert(receipt.holder.node_id(), receipt);
-        if under_way.receipts.len() >= context.w() {
+        let own = under_way.receipts.contains_key(&context.me);
+        if own && under_way.receipts.len() >= context.w() {
             self.finish(context, now, id, out);
         }
     }
@@ -203,7 +219,10 @@ impl Deposits {
     ) {
         let id = copied.promise.id;
         if let Some(under_way) = self.under_way.get_mut(&id) {
-            if under_way.promise != copied.promise {
+            let promise = under_way.promise;
+            let placement = context.placement(promise.epoch, promise.cell);
+            // Whoever is not near the cell could sign for any number of keys of its own.
+            if promise != copied.promise || !placement.counts_receipt(&from) {
                 return;
             }
             match copied.outcome {
@@ -231,15 +250,20 @@ impl Deposits {
         }
     }
 
-    /// Step 5: the row of an unfinished deposit, to be copied again.
+    /// Step 5: the row of an unfinished deposit, to be copied again; `None` if it is gone.
     pub(crate) fn read(
-        &self,
+        &mut self,
         context: &Context,
         id: EnvelopeId,
         row: Option<StoredRow>,
         out: &mut Effects,
     ) {
-        let (Some(unfinished), Some(stored)) = (self.unfinished.get(&id), row) else {
+        let Some(stored) = row else {
+            // Deleted by its owner, or never durable here.
+            self.forget_unfinished(id);
+            return;
+        };
+        let Some(unfinished) = self.unfinished.get(&id) else {
             return;
         };
         for holder in unfinished
@@ -278,9 +302,11 @@ impl Deposits {
                 return;
             }
             self.deadlines.pop_first();
-            if self.under_way.contains_key(&id) {
+            // An envelope that is deposited again while it is unfinished has a deadline of each kind.
+            if self.under_way.get(&id).is_some_and(|own| own.wakes == at) {
                 self.wake_under_way(context, now, id, out);
-            } else if self.unfinished.contains_key(&id) {
+            }
+            if self.unfinished.get(&id).is_some_and(|own| own.wakes == at) {
                 self.wake_unfinished(context, now, id, out);
             }
         }
@@ -309,8 +335,10 @@ impl Deposits {
             let promise = under_way.promise;
             let placement = context.placement(promise.epoch, promise.cell);
             for relay in placement.holders().iter().chain(placement.spares()) {
-                let asked = *relay == context.me || under_way.receipts.contains_key(relay);
-                if !asked && !context.is_gone(relay) {
+                let settled = *relay == context.me
+                    || under_way.receipts.contains_key(relay)
+                    || under_way.declined.contains(relay);
+                if !settled && !context.is_gone(relay) {
                     out.send(
                         *relay,
                         copy_of(CopyAge::First, under_way.keys, &under_way.row),
@@ -355,7 +383,8 @@ impl Deposits {
                 return;
             }
         }
-        let receipts: Vec<Receipt> = under_way.receipts.values().copied().collect();
+        let receipts = under_way.receipts.values().take(RECEIPTS_MAX);
+        let receipts: Vec<Receipt> = receipts.copied().collect();
         out.report(Event::Acknowledged {
             promise: under_way.promise,
             holders: under_way.receipts.keys().copied().collect(),
@@ -385,6 +414,7 @@ impl Deposits {
                 !under_way.receipts.contains_key(holder) && !under_way.declined.contains(holder)
             })
             .collect();
+        self.forget_unfinished(promise.id);
         if missing.is_empty() {
             out.report(Event::Completed { id: promise.id });
             return;
@@ -492,7 +522,11 @@ fn busy() -> Refusal {
 
 /// Streams that may wait for one deposit: retries of one client through other paths.
 const STREAMS_PER_DEPOSIT_MAX: usize = 4;
-/// Half of the wait for receipts: holders that have not answered by then are backed by spares.
+/// Holders that have not answered by then are backed by spares: late enough for a slow disk, early enough
+/// that a spare can answer within the wait for receipts.
 const SPARES_AFTER: Duration = Duration::from_millis(1_500);
 /// What a relay that is too busy asks for.
 const BUSY_RETRY_MS: u64 = 1_000;
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 //!
 //! Never row by row: the store drops what belongs to an hour as one piece ([EXP-1]).
 
+use core::time::Duration;
+
 use crate::context::Context;
 use crate::effects::{Effects, Event, Ticket};
 use crate::store::{StoreDone, StoreOp};
@@ -36,11 +38,18 @@ impl Expiry {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.wakes
     }
-}
 
-/// The store dropped it.
-pub(crate) fn expired(hour: Hour, done: &StoreDone, out: &mut Effects) {
-    if let StoreDone::Expired { envelopes } = *done {
-        out.report(Event::Expired { hour, envelopes });
+    /// The store dropped it, or could not: then it is asked again a little later.
+    pub(crate) fn expired(&mut self, now: Now, hour: Hour, done: &StoreDone, out: &mut Effects) {
+        if let StoreDone::Expired { envelopes } = *done {
+            out.report(Event::Expired { hour, envelopes });
+            return;
+        }
+        self.dropped = None;
+        let again = now.mono.plus(RETRY_AFTER);
+        self.wakes = Some(self.wakes.map_or(again, |wakes| wakes.min(again)));
     }
 }
+
+/// How long a store that had too much to do is left alone.
+const RETRY_AFTER: Duration = Duration::from_secs(1);

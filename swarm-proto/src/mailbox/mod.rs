@@ -46,3 +46,6 @@ fn refusal_of(why: NotKept, now: Now) -> Refusal {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

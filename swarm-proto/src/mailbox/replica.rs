@@ -4,7 +4,7 @@
 
 use crate::context::Context;
 use crate::effects::{Effects, Event, SignTicket, Ticket};
-use crate::envelope::grace;
+use crate::envelope::{ExpiryClass, grace};
 use crate::id::NodeId;
 use crate::mailbox::receipt::{Promise, Receipt};
 use crate::mailbox::{refusal_of, window};
@@ -88,25 +88,39 @@ pub(crate) fn signed(
     );
 }
 
+/// What the first holder had to check holds here too, as far as a row shows it.
 fn admit(context: &Context, now: Now, copy: &Copy, promise: &Promise) -> Result<(), Refusal> {
     let scale = context.network.scale;
     let grace = grace(scale);
-    let arrival = scale.tick_start(copy.row.arrival);
+    let header = copy.row.envelope.header();
+    let (made, arrival) = (
+        scale.tick_start(header.made),
+        scale.tick_start(copy.row.arrival),
+    );
+    let epoch_ends = scale.epoch_start(promise.epoch.plus(1));
+    let clock = Err(Refusal::Clock { time: now.unix });
     match copy.age {
         CopyAge::First => {
-            window(&context.network, now, copy.row.envelope.header(), promise)?;
+            window(&context.network, now, header, promise)?;
             if arrival.distance(now.unix) > grace {
-                return Err(Refusal::Clock { time: now.unix });
+                return clock;
             }
         }
         CopyAge::Later => {
-            if arrival > now.unix.plus(grace) {
-                return Err(Refusal::Clock { time: now.unix });
+            if made > now.unix.plus(grace) || arrival > now.unix.plus(grace) {
+                return clock;
+            }
+            // No first holder can have taken it at such a moment.
+            if arrival.plus(grace) < made || arrival > epoch_ends.plus(grace) {
+                return clock;
             }
             if scale.hour_start(promise.expires) <= now.unix {
                 return Err(Refusal::Expired { time: now.unix });
             }
         }
+    }
+    if copy.keys.is_open_lane() && header.expiry > ExpiryClass::Days3 {
+        return Err(Refusal::TooLarge);
     }
     if context
         .placement(promise.epoch, promise.cell)

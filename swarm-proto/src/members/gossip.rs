@@ -38,6 +38,8 @@ pub(crate) struct Gossip {
     onion: Option<(u32, OnionKeys)>,
     issued: Option<Record>,
     signing: bool,
+    /// What the record says changed while it was being signed.
+    stale: bool,
     renew_at: Option<Instant>,
     round_at: Instant,
     exchanges: BTreeMap<ExchangeKey, Exchange>,
@@ -62,6 +64,7 @@ impl Gossip {
             config,
             onion: None,
             signing: false,
+            stale: false,
             renew_at: None,
             round_at: now.mono,
             exchanges: BTreeMap::new(),
@@ -113,6 +116,9 @@ impl Gossip {
         out.report(Event::RecordIssued(record.clone()));
         self.issued = Some(record.clone());
         self.publish(context, now, record, out);
+        if core::mem::take(&mut self.stale) {
+            self.issue(context, now, out);
+        }
     }
 
     /// A relay turned up.
@@ -233,8 +239,8 @@ impl Gossip {
         }
         if self.round_at <= now.mono {
             self.round_at = now.mono.plus(round_pause(context));
-            self.exchanges
-                .retain(|_, exchange| exchange.ends > now.mono);
+            // Nobody is given up for longer than a round: a link may work again unseen.
+            context.gone.clear();
             refresh(context, now, out);
             for partner in partners(context) {
                 self.open(context, now, partner, out);
@@ -251,6 +257,7 @@ impl Gossip {
     }
 
     fn open(&mut self, context: &Context, now: Now, to: NodeId, out: &mut Effects) {
+        self.drop_ended(now);
         if self.exchanges.len() >= limits::EXCHANGES_MAX {
             return;
         }
@@ -280,6 +287,11 @@ impl Gossip {
         );
     }
 
+    fn drop_ended(&mut self, now: Now) {
+        self.exchanges
+            .retain(|_, exchange| exchange.ends > now.mono);
+    }
+
     fn accept(
         &mut self,
         now: Now,
@@ -287,6 +299,8 @@ impl Gossip {
         snapshot: &Snapshot,
         opening: Bytes,
     ) -> Option<Step> {
+        self.drop_ended(now);
+        self.exchanges.remove(&key);
         let of_this_peer = self
             .exchanges
             .keys()
@@ -327,6 +341,7 @@ impl Gossip {
             return;
         };
         if self.signing {
+            self.stale = true;
             return;
         }
         let scale = context.network.scale;
@@ -439,3 +454,6 @@ fn with_keys(member: &Arc<Member>) -> RecordWithKeys {
 const EXCHANGE_LIFE: Duration = Duration::from_secs(30);
 /// Exchanges that one other relay may have open here.
 const EXCHANGES_PER_PEER_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests;

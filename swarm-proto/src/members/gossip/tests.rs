@@ -1,0 +1,252 @@
+//! Lists that become equal, records that are issued once, and exchanges that end.
+
+use super::*;
+use crate::crypto::Crypto;
+use crate::effects::{Command, Effects, Input, PeerChange};
+use crate::id::NodeKey;
+use crate::members::testing;
+use crate::rig::Rig;
+use crate::time::Tick;
+
+fn hashes(rig: &Rig) -> alloc::collections::BTreeSet<[u8; 32]> {
+    let up = rig.nodes.iter().filter(|node| node.up);
+    up.map(|node| *node.relay.members().hash()).collect()
+}
+
+fn issued(rig: &Rig, at: usize) -> Vec<Record> {
+    let record = |event: &Event| match event {
+        Event::RecordIssued(record) => Some(record.clone()),
+        _ => None,
+    };
+    rig.nodes[at].events.iter().filter_map(record).collect()
+}
+
+/// [GOS-2], [GOS-3], [LST-3]: a chain of acquaintances is enough.
+#[test]
+fn lists_become_equal_when_relays_meet() {
+    let mut rig = Rig::strangers(12);
+    assert_eq!(hashes(&rig).len(), 12);
+    for at in 1..12 {
+        rig.peer(at - 1, at, PeerChange::Seen);
+    }
+    rig.advance(Duration::from_secs(3_600));
+    assert_eq!(hashes(&rig).len(), 1);
+    let members = rig.nodes[0].relay.members();
+    assert_eq!(members.len(), 12);
+    assert!(members.iter().all(|member| member.keys().current.is_some()));
+}
+
+/// [GOS-1]
+#[test]
+fn a_record_is_renewed_every_six_hours_with_a_higher_sequence() {
+    let mut rig = Rig::new(3);
+    rig.advance(Duration::from_secs(25 * 3_600));
+    let records = issued(&rig, 0);
+    assert_eq!(records.len(), 4);
+    assert!(
+        records
+            .windows(2)
+            .all(|pair| pair[0].sequence < pair[1].sequence)
+    );
+    assert_eq!(hashes(&rig).len(), 1, "and everybody keeps up");
+    assert_eq!(rig.nodes[0].relay.members().len(), 3);
+}
+
+/// [GOS-1], [REC-2]: one sequence, one record; what changed waits for the next tick.
+#[test]
+fn a_change_within_a_tick_waits_for_the_next_one() {
+    let mut rig = Rig::new(3);
+    let addresses = [testing::address(50), None];
+    rig.input(0, Input::Command(Command::Addresses(addresses)));
+    rig.run();
+    assert!(issued(&rig, 0).is_empty());
+    rig.advance(Duration::from_secs(600));
+    let records = issued(&rig, 0);
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].addresses, addresses);
+    for node in &rig.nodes {
+        let id = records[0].key.node_id();
+        let members = node.relay.members();
+        assert_eq!(members.find(&id).unwrap().record(), &records[0]);
+    }
+}
+
+/// [GOS-1]: also one that came while the record was being signed.
+#[test]
+fn a_change_during_the_signing_is_not_lost() {
+    let rig = Rig::new(3);
+    let (mut context, now) = (rig.view_of(0), rig.now);
+    let mut gossip = Gossip::new(
+        RelayConfig {
+            network: Arc::clone(&rig.network),
+            key: context.key,
+            addresses: [None, None],
+            family: [0; 8],
+            since: Tick(1),
+            last_record: None,
+        },
+        now,
+    );
+    let mut out = Effects::default();
+    let key = rig.crypto.onion_key(&[1; 32]).public;
+    gossip.onion_keys(&context, now, 1, key.clone(), key, &mut out);
+    let signing: Vec<_> = out.drain().collect();
+    let [crate::effects::Effect::Sign { id, .. }] = signing.as_slice() else {
+        panic!("{signing:?}")
+    };
+    gossip.addresses(&context, now, [testing::address(9), None], &mut out);
+    let SignTicket::Record(record) = id.0.clone() else {
+        panic!()
+    };
+    gossip.issued(&mut context, now, record, Signature([0; 64]), &mut out);
+    let due = gossip.deadline().unwrap();
+    let later = Now {
+        mono: now.mono.plus(Duration::from_secs(600)),
+        unix: now.unix.plus(Duration::from_secs(600)),
+    };
+    assert!(due <= later.mono);
+    out.drain().for_each(drop);
+    gossip.wake(&mut context, later, &mut out);
+    let wish = out.drain().find_map(|effect| match effect {
+        crate::effects::Effect::Sign { id, .. } => Some(id.0),
+        _ => None,
+    });
+    let Some(SignTicket::Record(record)) = wish else {
+        panic!()
+    };
+    assert_eq!(record.addresses[0], testing::address(9));
+}
+
+/// [GOS-1], [REC-2]: and the relay counts meanwhile with the record that it issued before.
+#[test]
+fn a_restart_within_a_tick_issues_no_second_record_of_one_sequence() {
+    let mut rig = Rig::new(3);
+    let before = rig.nodes[0].last_record.clone().unwrap();
+    rig.restart(0);
+    assert!(issued(&rig, 0).is_empty());
+    let id = before.key.node_id();
+    let own = rig.nodes[0].relay.members();
+    assert_eq!(own.find(&id).map(|member| member.record()), Some(&before));
+    rig.advance(Duration::from_secs(601));
+    let records = issued(&rig, 0);
+    assert_eq!(records.len(), 1);
+    assert!(records[0].sequence > before.sequence);
+    assert_eq!(hashes(&rig).len(), 1);
+}
+
+/// [REC-2], [LST-4]
+#[test]
+fn contradicting_records_convict_their_key_wherever_they_meet() {
+    let mut rig = Rig::new(4);
+    let record = rig.nodes[3].last_record.clone().unwrap();
+    let second = Record {
+        puzzle: 99,
+        ..record
+    };
+    let second = second.sign(&rig.crypto, &rig.nodes[3].secret);
+    let keys = OnionKeys::default();
+    let message = Message::Records(alloc::vec![RecordWithKeys {
+        record: second,
+        keys
+    }]);
+    for at in [0, 1] {
+        rig.deliver(3, at, message.clone());
+    }
+    rig.run();
+    let id = rig.nodes[3].key.node_id();
+    for at in [0, 1] {
+        assert!(rig.nodes[at].events.contains(&Event::Convicted { id }));
+    }
+    assert_eq!(
+        rig.nodes[0].relay.members().hash(),
+        rig.nodes[1].relay.members().hash()
+    );
+}
+
+/// [GOS-4]
+#[test]
+fn a_list_is_handed_out_in_parts_and_not_again_to_who_has_it() {
+    let mut rig = Rig::new(30);
+    let list = rig.nodes[0].relay.members();
+    let (mut held, mut from, mut keys) = ([0; 32], 0, Vec::<NodeKey>::new());
+    for expected in [13, 13, 4] {
+        let stream = rig.ask(0, Message::ListAsk(ListAsk { held, from }));
+        let Some(Message::ListPart(part)) = rig.answer(stream) else {
+            panic!()
+        };
+        assert_eq!((part.hash, part.total, part.from), (*list.hash(), 30, from));
+        assert_eq!(part.members.len(), expected);
+        keys.extend(part.members.iter().map(|member| member.record.key));
+        held = part.hash;
+        from += u32::try_from(expected).unwrap();
+    }
+    let whole: Vec<NodeKey> = list.iter().map(|member| member.record().key).collect();
+    assert_eq!(keys, whole);
+    for (held, from) in [(held, 0), ([0; 32], 30), ([0; 32], u32::MAX)] {
+        let stream = rig.ask(0, Message::ListAsk(ListAsk { held, from }));
+        let Some(Message::ListPart(part)) = rig.answer(stream) else {
+            panic!()
+        };
+        assert!(part.members.is_empty());
+        assert_eq!(part.total, 30);
+    }
+}
+
+fn opening(exchange: u32) -> Reconcile {
+    Reconcile {
+        exchange,
+        step: 1,
+        ranges: Reconciler::opener([[1; 32]], [0; 32]).open(),
+    }
+}
+
+/// [GOS-5]
+#[test]
+fn exchanges_are_bounded_by_peer_and_in_all_and_end_by_themselves() {
+    let rig = Rig::new(4);
+    let (mut context, mut now) = (rig.view_of(0), rig.now);
+    let config = RelayConfig {
+        network: Arc::clone(&rig.network),
+        key: context.key,
+        addresses: [None, None],
+        family: [0; 8],
+        since: Tick(1),
+        last_record: None,
+    };
+    let mut gossip = Gossip::new(config, now);
+    let mut out = Effects::default();
+    let peer = |number: usize| testing::key(u32::try_from(number).unwrap()).node_id();
+    for exchange in 0..10 {
+        gossip.reconcile(&mut context, now, peer(0), &opening(exchange), &mut out);
+    }
+    assert_eq!(gossip.exchanges.len(), EXCHANGES_PER_PEER_MAX);
+    for number in 1..100 {
+        gossip.reconcile(&mut context, now, peer(number), &opening(0), &mut out);
+        gossip.open(&context, now, peer(number), &mut out);
+    }
+    assert_eq!(gossip.exchanges.len(), limits::EXCHANGES_MAX);
+    now.mono = now.mono.plus(EXCHANGE_LIFE);
+    out.drain().for_each(drop);
+    gossip.reconcile(&mut context, now, peer(200), &opening(0), &mut out);
+    assert_eq!(gossip.exchanges.len(), 1);
+    assert!(!out.is_empty(), "one that was lost blocks nobody");
+}
+
+/// [ELI-6]
+#[test]
+fn a_relay_whose_record_lapses_stays_a_holder_of_the_epochs_before() {
+    let rig = Rig::new(8);
+    let mut context = rig.view_of(0);
+    let scale = rig.network.scale;
+    let today = scale.epoch_of(rig.now.unix);
+    let cell = crate::place::Cell(7);
+    let before = context.placement(today, cell);
+    let later = Now {
+        mono: rig.now.mono,
+        unix: rig.now.unix.plus(Duration::from_secs(30 * 3_600)),
+    };
+    assert!(context.view.refresh(&rig.network, later));
+    assert!(context.view.snapshot().is_empty());
+    assert_eq!(context.placement(today, cell).ranked(), before.ranked());
+    assert!(context.placement(today.plus(2), cell).ranked().is_empty());
+}
