@@ -166,7 +166,10 @@ fn a_partitioned_minority_refuses_to_promise() {
         world.run_for(Duration::from_secs(30));
         let in_reach = |world: &World, letter| {
             let near = ranked(world, guard, letter);
-            near.iter().take(7).filter(|relay| with_writer.contains(relay)).count()
+            near.iter()
+                .take(7)
+                .filter(|relay| with_writer.contains(relay))
+                .count()
         };
         let hopeless: Vec<LetterNo> = letters
             .iter()
@@ -175,7 +178,10 @@ fn a_partitioned_minority_refuses_to_promise() {
             .collect();
         assert!(!hopeless.is_empty());
         for letter in hopeless {
-            assert!(!is_stored(&world, letter), "minute_ms {minute_ms}: {letter:?}");
+            assert!(
+                !is_stored(&world, letter),
+                "minute_ms {minute_ms}: {letter:?}"
+            );
             assert!(world.holders_of(letter).len() < 3);
         }
 
@@ -207,7 +213,10 @@ fn wrong_clocks_are_refused() {
                 "minute_ms {minute_ms}, sign {sign}: others signed for a wrong clock"
             );
             let refused = world.relay(wrong).unwrap().refusals_clock();
-            assert!(refused > 0, "minute_ms {minute_ms}, sign {sign}: nothing was refused");
+            assert!(
+                refused > 0,
+                "minute_ms {minute_ms}, sign {sign}: nothing was refused"
+            );
         }
     }
 }
@@ -220,7 +229,11 @@ fn a_newcomer_learns_the_whole_list() {
         let seed = 23;
         let mut world = settled(Scenario::calm(seed, 12, 1).at_scale(minute_ms));
         let newcomer = world.add_relay();
-        let limit = world.network().scale.minutes(120).max(Duration::from_secs(60));
+        let limit = world
+            .network()
+            .scale
+            .minutes(120)
+            .max(Duration::from_secs(60));
         let done = world.run_while_not(limit, |world| everybody_knows(world, 13));
         assert!(done, "minute_ms {minute_ms}: {:?}", world.totals());
         let machine = world.relay(newcomer).unwrap().relay().unwrap();
