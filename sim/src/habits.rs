@@ -29,16 +29,17 @@ impl Default for Habits {
 
 impl World {
     pub(crate) fn begin_habits(&mut self, person: u32) {
-        self.again(
-            person,
-            self.scenario.habits.write_every_minutes,
-            What::Write(person),
-        );
-        self.again(
-            person,
-            self.scenario.habits.read_every_minutes,
-            What::Poll(person),
-        );
+        let habits = self.scenario.habits;
+        let means = [
+            (habits.write_every_minutes, What::Write(person)),
+            (habits.read_every_minutes, What::Poll(person)),
+        ];
+        for (mean, what) in means.into_iter().filter(|(mean, _)| *mean > 0) {
+            let first = self.network.scale.minutes(SETTLING_MINUTES);
+            let first_us = u64::try_from(first.as_micros()).unwrap_or(u64::MAX);
+            let spread = self.pause(person, mean);
+            self.after(first_us.max(SETTLING_US).saturating_add(spread), what);
+        }
     }
 
     pub(crate) fn write_by_habit(&mut self, person: u32) {
@@ -68,17 +69,22 @@ impl World {
     }
 
     fn again(&mut self, person: u32, mean_minutes: u64, what: What) {
+        let pause = self.pause(person, mean_minutes);
+        self.after(pause, what);
+    }
+
+    /// An exponential pause of this mean, in microseconds.
+    fn pause(&mut self, person: u32, mean_minutes: u64) -> u64 {
         let mean = self.network.scale.minutes(mean_minutes);
         let mean_us = u64::try_from(mean.as_micros()).unwrap_or(u64::MAX);
-        if mean_us == 0 {
-            return;
-        }
-        if let Some(person) = self.person_mut(person) {
-            let pause = person.chance.exponential_us(mean_us);
-            self.after(pause, what);
-        }
+        self.person_mut(person)
+            .map_or(mean_us, |person| person.chance.exponential_us(mean_us))
     }
 }
 
 /// As long as mail lives.
 const EPOCHS_BACK_MAX: u32 = 30;
+/// Minutes after the start in which the relays find each other and nobody writes.
+const SETTLING_MINUTES: u64 = 90;
+/// The same where minutes are short, in microseconds.
+const SETTLING_US: u64 = 20_000_000;

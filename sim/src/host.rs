@@ -42,6 +42,7 @@ pub struct Host {
     pub(crate) disk_destroyed: bool,
     pub(crate) clock_off_ms: i64,
     pub(crate) refusals_clock: u64,
+    pub(crate) acknowledged: u64,
     pub(crate) streams: BTreeMap<StreamId, (u64, Trip)>,
     pub(crate) chance: Chance,
     pub(crate) sessions: Option<Sessions>,
@@ -75,6 +76,7 @@ impl Host {
             disk_destroyed: false,
             clock_off_ms: 0,
             refusals_clock: 0,
+            acknowledged: 0,
             streams: BTreeMap::new(),
             chance,
             sessions,
@@ -103,6 +105,11 @@ impl Host {
     /// Requests that it declined for a wrong clock.
     pub fn refusals_clock(&self) -> u64 {
         self.refusals_clock
+    }
+
+    /// Deposits that it acknowledged with at least W receipts.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
     }
 
     /// Its place in the swarm.

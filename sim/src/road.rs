@@ -174,9 +174,7 @@ impl World {
         };
         trip.load = Load::Back(Err(failure));
         trip.hop = trip.hop.saturating_sub(1);
-        let delay = self
-            .trip_delay(&trip)
-            .map_or(UNREACHED_US, |delay| delay + UNREACHED_US);
+        let delay = self.trip_delay(&trip) + UNREACHED_US;
         self.put(delay, Parcel::Trip(Box::new(trip)));
     }
 
@@ -222,23 +220,32 @@ impl World {
         self.tell_person(trip.person, Told::Answered { ask, answer });
     }
 
-    /// One more stretch of the way; a lost message is silence.
+    /// One more stretch of the way.
     fn travel(&mut self, trip: Trip) {
-        if let Some(delay) = self.trip_delay(&trip) {
-            self.put(delay, Parcel::Trip(Box::new(trip)));
-        } else {
-            self.totals.lost = self.totals.lost.saturating_add(1);
-        }
+        let delay = self.trip_delay(&trip);
+        self.put(delay, Parcel::Trip(Box::new(trip)));
     }
 
-    /// Delays of a trip are drawn by its correspondent.
-    fn trip_delay(&mut self, trip: &Trip) -> Option<u64> {
+    /// Delays of a trip are drawn by its correspondent. It goes over streams, so what is lost is sent again.
+    fn trip_delay(&mut self, trip: &Trip) -> u64 {
         let links = &self.links;
-        self.people
-            .get_mut(index(trip.person))
-            .and_then(|person| links.carry(&mut person.chance))
+        let Some(person) = self.people.get_mut(index(trip.person)) else {
+            return 1;
+        };
+        let mut delay = links.delay(&mut person.chance);
+        for _ in 0..RESENDS_MAX {
+            match links.carry(&mut person.chance) {
+                Some(_) => break,
+                None => delay += RESEND_US,
+            }
+        }
+        delay
     }
 }
 
 /// How long it takes to find out that a hop is not there.
 const UNREACHED_US: u64 = 1_000_000;
+/// How long it takes to find out that something was lost on a stream, and to send it again.
+const RESEND_US: u64 = 250_000;
+/// Times that one message is lost before it gets through in any case.
+const RESENDS_MAX: u32 = 8;

@@ -33,6 +33,9 @@ impl World {
             Event::Acknowledged { promise, holders } => {
                 if holders.len() >= usize::from(self.network.receipts) {
                     self.totals.acknowledged = self.totals.acknowledged.saturating_add(1);
+                    if let Some(host) = self.host_mut(relay) {
+                        host.acknowledged = host.acknowledged.saturating_add(1);
+                    }
                 }
                 let holders = holders.iter().filter_map(|id| self.number_of(id)).collect();
                 self.check_durable(promise, &holders);
@@ -141,7 +144,14 @@ impl World {
         let Some(promise) = self.letters.get(index(letter)).map(|letter| letter.promise) else {
             return;
         };
-        let Some(machine) = self.host(relay).and_then(Host::relay) else {
+        // A relay that has just started computes holders from the part of the list that it has.
+        let clock = self.clock;
+        let learning = self.network.scale.minutes(LEARNING_MINUTES);
+        let learning_us = u64::try_from(learning.as_micros()).unwrap_or(u64::MAX);
+        let settled = self.host(relay).filter(|host| {
+            clock.saturating_sub(host.up_since) > learning_us.saturating_add(LEARNING_US)
+        });
+        let Some(machine) = settled.and_then(Host::relay) else {
             return;
         };
         let placement = machine.placement(promise.epoch, promise.cell);
@@ -150,8 +160,12 @@ impl World {
             .iter()
             .filter_map(|id| self.number_of(id))
             .collect();
-        for relay in holders {
-            if !self.has_row(relay, id) && !self.is_destroyed(relay) {
+        let (with, without): (Vec<u32>, Vec<u32>) = holders
+            .into_iter()
+            .partition(|relay| self.has_row(*relay, id) || self.is_destroyed(*relay));
+        // With fewer than W nothing was promised: at the end of an epoch others decline for good.
+        if with.len() >= usize::from(self.network.receipts) {
+            for relay in without {
                 self.fault(Fault::NotComplete { letter, relay });
             }
         }
@@ -193,3 +207,7 @@ impl World {
 const ACKNOWLEDGED: u8 = 34;
 /// Letters this close to their end are not looked for.
 const MARGIN_MINUTES: u64 = 1;
+/// Minutes of the calendar in which a relay that has started compares its list with others twice.
+const LEARNING_MINUTES: u64 = 25;
+/// And the time that links take, in microseconds.
+const LEARNING_US: u64 = 30_000_000;

@@ -122,14 +122,18 @@ fn admit(context: &Context, now: Now, copy: &Copy, promise: &Promise) -> Result<
     if copy.keys.is_open_lane() && header.expiry > ExpiryClass::Days3 {
         return Err(Refusal::TooLarge);
     }
-    if context
-        .placement(promise.epoch, promise.cell)
-        .takes_copy(&context.me)
-    {
-        Ok(())
-    } else {
-        Err(Refusal::WrongHolder)
+    let placement = context.placement(promise.epoch, promise.cell);
+    if placement.takes_copy(&context.me) {
+        return Ok(());
     }
+    // After a restart a relay is not in its own list until others have told it: that is no final answer.
+    let eligible = context.view.eligible(&context.network, promise.epoch);
+    if eligible.find(&context.me).is_none() {
+        return Err(Refusal::TooBusy {
+            retry_after_ms: LEARNING_RETRY_MS,
+        });
+    }
+    Err(Refusal::WrongHolder)
 }
 
 fn decline(to: NodeId, promise: Promise, refusal: Refusal, out: &mut Effects) {
@@ -140,3 +144,6 @@ fn decline(to: NodeId, promise: Promise, refusal: Refusal, out: &mut Effects) {
     };
     out.send(to, Message::Copied(copied));
 }
+
+/// What a relay asks for that does not know the members yet: a few round trips.
+const LEARNING_RETRY_MS: u64 = 1_000;

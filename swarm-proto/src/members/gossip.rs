@@ -158,6 +158,8 @@ impl Gossip {
             exchange.differed
         });
         self.want(from, &snapshot, &step, out);
+        // Once nothing is left to compare, the other side has nothing to answer, and room is made at once.
+        let is_over = step.settled || step.reply.is_none();
         if let Some(ranges) = step.reply {
             let next = message.step.saturating_add(1);
             let reply = Reconcile {
@@ -166,7 +168,8 @@ impl Gossip {
                 ranges,
             };
             out.send(from, Message::Reconcile(reply));
-        } else {
+        }
+        if is_over {
             self.exchanges.remove(&key);
         }
         if step.settled && !differed {
