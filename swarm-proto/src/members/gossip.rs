@@ -75,7 +75,7 @@ impl Gossip {
     /// The driver made onion keys.
     pub(crate) fn onion_keys(
         &mut self,
-        context: &Context,
+        context: &mut Context,
         now: Now,
         generation: u32,
         current: OnionPublicKey,
@@ -93,7 +93,7 @@ impl Gossip {
     /// The driver learned where the relay is reached.
     pub(crate) fn addresses(
         &mut self,
-        context: &Context,
+        context: &mut Context,
         now: Now,
         addresses: [Option<Address>; 2],
         out: &mut Effects,
@@ -335,8 +335,8 @@ impl Gossip {
         }
     }
 
-    /// Has the own record signed, unless the one that is out still says the same ([REC-2]).
-    fn issue(&mut self, context: &Context, now: Now, out: &mut Effects) {
+    /// Has the own record signed, unless its sequence would be one that was used ([REC-2]).
+    fn issue(&mut self, context: &mut Context, now: Now, out: &mut Effects) {
         let Some((generation, keys)) = &self.onion else {
             return;
         };
@@ -375,6 +375,11 @@ impl Gossip {
             // One sequence, one record: another one must wait for the next tick.
             let next = scale.tick_start(issued.sequence.plus(1)).distance(now.unix);
             self.renew_at = Some(now.mono.plus(next.max(Duration::from_millis(1))));
+            if context.view.snapshot().find(&context.me).is_none() {
+                // Issued before a restart: it counts until then.
+                let issued = issued.clone();
+                self.publish(context, now, issued, out);
+            }
             return;
         }
         self.signing = true;
