@@ -308,3 +308,6 @@ pub fn step_once(relay: &mut Relay, now: Now, input: Input) -> Vec<crate::effect
     relay.step(now, input, &mut out);
     out.drain().collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! A command until it is done: which holder is asked next, what its answer means, when to try again.
 //!
-//! A retry is a new onion to another holder through a fresh middle, after a growing pause ([PTH-4]).
+//! A retry is another onion to another holder through a fresh middle, after a growing pause ([PTH-4]).
 //! Deposits are idempotent, so asking twice harms nobody. A refusal counts only when two holders say it
 //! ([PLC-5]).
 
@@ -325,7 +325,7 @@ impl Errand {
         holders.insert(holder);
     }
 
-    /// Whether the errand has come to its end.
+    /// Whether the errand has come to its end ([PTH-5], [PTH-7]).
     fn over(&self, now: Now, network: &Network, holders: &[NodeId]) -> Option<Event> {
         let id = self.id;
         let w = usize::from(network.receipts);
@@ -599,7 +599,7 @@ fn all_read(readers: &BTreeMap<NodeId, Reading>, network: &Network, holders: &[N
     wanted > 0 && first.filter(ended).count() >= wanted
 }
 
-/// Orders cards by sequence; of two equal ones the lower hash is the greater.
+/// Orders cards by sequence; of two equal ones the lower hash is the greater ([CRD-2]).
 fn supersedes(one: &Card, other: &Card) -> core::cmp::Ordering {
     let hash = |card: &Card| *blake3::hash(&card.sealed).as_bytes();
     one.sequence
@@ -612,7 +612,7 @@ fn readers_wanted(network: &Network) -> usize {
     usize::from(network.holders.saturating_sub(network.receipts)) + 1
 }
 
-/// Whether a refusal will be the same at the next try.
+/// Whether a refusal will be the same at the next try ([PTH-6]).
 fn is_lasting(refusal: Refusal) -> bool {
     match refusal {
         Refusal::NoCapability

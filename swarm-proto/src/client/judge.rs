@@ -49,7 +49,8 @@ pub fn judge(
     }
 }
 
-/// Whether a page is of this mailbox and leads on from `after`, so that reading on comes to an end.
+/// Whether a page is of this mailbox and leads on from `after`, so that reading on comes to an end
+/// ([FET-5]).
 fn page_fits(keys: &MailboxKeys, mut after: Cursor, page: &Page) -> bool {
     let address = keys.address();
     let in_order = page.rows.iter().all(|(arrival, envelope)| {

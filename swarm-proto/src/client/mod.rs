@@ -684,7 +684,7 @@ fn counting<'a>(network: &Network, placement: &'a Placement) -> &'a [NodeId] {
     ranked.get(..count).unwrap_or(ranked)
 }
 
-/// How long one question may take: four hops, the holder's wait for receipts, and slow links.
+/// How long one question may take ([PTH-8]): four hops, the holder's wait for receipts, and slow links.
 const ASK_LIFE: Duration = Duration::from_secs(20);
 /// How long a relay that failed is kept out of paths.
 const AVOID: Duration = Duration::from_secs(30);

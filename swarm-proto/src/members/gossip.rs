@@ -3,7 +3,8 @@
 //!
 //! 1. The own record is issued when the onion keys are known, on change, and every six hours ([GOS-1]).
 //! 2. A relay that turns up, and three random members each round, are asked to compare ([GOS-2]).
-//! 3. What would be news is asked for by item; records are let in at the door, signatures checked.
+//! 3. What would be news is asked for by item; records are let in at the door, signatures checked
+//!    ([GOS-3]).
 //!
 //! Who may hold is not decided here. Source: `docs/spec/members.md`.
 
@@ -211,7 +212,7 @@ impl Gossip {
         refresh(context, now, out);
     }
 
-    /// A correspondent wants the list.
+    /// A correspondent wants the list ([GOS-4]).
     pub(crate) fn list(
         &self,
         context: &Context,
@@ -457,7 +458,7 @@ fn with_keys(member: &Arc<Member>) -> RecordWithKeys {
 
 /// How long an exchange may take: a few round trips between slow links.
 const EXCHANGE_LIFE: Duration = Duration::from_secs(30);
-/// Exchanges that one other relay may have open here.
+/// Exchanges that one other relay may have open here ([GOS-5]).
 const EXCHANGES_PER_PEER_MAX: usize = 4;
 
 #[cfg(test)]

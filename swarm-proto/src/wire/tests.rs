@@ -425,7 +425,7 @@ fn requests_and_answers_fit_the_sizes_of_onions() {
     }
 }
 
-/// [ENV-1] to [ENV-3]: the header in full, the rest by its hash, which is the id.
+/// [ENV-1], [ENV-2], [ENV-3]: the header in full, the rest by its hash, which is the id.
 #[test]
 fn envelopes_are_those_of_the_vectors() {
     let mut lines = Vec::new();
@@ -444,6 +444,21 @@ fn envelopes_are_those_of_the_vectors() {
         ));
     }
     compare(ENVELOPE, &lines);
+}
+
+/// [ROW-1]: what a copy carries beside keys and age is the row, and two small ones share a page of 4 KiB.
+#[test]
+fn a_row_with_its_key_fits_its_share_of_a_page() {
+    for (size, most) in [
+        (SizeClass::Small, limits::ROW_SMALL_BYTES_MAX),
+        (SizeClass::Large, limits::ROW_LARGE_BYTES_MAX),
+    ] {
+        let messages = every_message(1, 1, size);
+        let copy = messages.iter().find(|message| message.kind() == kind::COPY);
+        let row = copy.unwrap().encode().len() - 1 - 65;
+        assert_eq!(row, limits::ROW_HEADER_BYTES + size.envelope_bytes());
+        assert!(row + 8 <= most);
+    }
 }
 
 /// [RCP-1], [RCP-2]
