@@ -66,7 +66,7 @@ pub const COPY_RETRY_MAX: Duration = Duration::from_secs(60);
 pub const DEPOSITS_UNDER_WAY_MAX: usize = 4_096;
 /// Bytes of envelopes in deposits under way: part of a relay's memory budget.
 pub const DEPOSITS_UNDER_WAY_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Copies one relay keeps trying to finish; the oldest are left to repair.
+/// Envelopes whose copies one relay keeps trying to finish; more are left to repair ([CPY-5]).
 pub const COPIES_UNFINISHED_MAX: usize = 16_384;
 
 /// Live envelopes of one mailbox and epoch ([DEP-7]).

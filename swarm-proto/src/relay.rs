@@ -284,10 +284,11 @@ impl Relay {
                 next,
             } => {
                 self.gossip
-                    .onion_keys(&self.context, now, generation, current, next, out);
+                    .onion_keys(&mut self.context, now, generation, current, next, out);
             }
             Command::Addresses(addresses) => {
-                self.gossip.addresses(&self.context, now, addresses, out);
+                self.gossip
+                    .addresses(&mut self.context, now, addresses, out);
             }
         }
     }
@@ -307,3 +308,6 @@ pub fn step_once(relay: &mut Relay, now: Now, input: Input) -> Vec<crate::effect
     relay.step(now, input, &mut out);
     out.drain().collect()
 }
+
+#[cfg(test)]
+mod tests;

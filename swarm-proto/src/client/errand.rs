@@ -1,6 +1,6 @@
 //! A command until it is done: which holder is asked next, what its answer means, when to try again.
 //!
-//! A retry is a new onion to another holder through a fresh middle, after a growing pause ([PTH-4]).
+//! A retry is another onion to another holder through a fresh middle, after a growing pause ([PTH-4]).
 //! Deposits are idempotent, so asking twice harms nobody. A refusal counts only when two holders say it
 //! ([PLC-5]).
 
@@ -16,6 +16,7 @@ use super::path::pick;
 use super::{AskFailure, Command, CommandId, Event, Request, Trouble};
 use crate::envelope::{Envelope, SizeClass, grace};
 use crate::id::{EnvelopeId, NodeId};
+use crate::limits;
 use crate::mailbox::receipt::{Promise, Receipt};
 use crate::network::Network;
 use crate::place::{Cell, cell_of};
@@ -75,6 +76,8 @@ type Rows = BTreeMap<EnvelopeId, (Tick, Envelope)>;
 struct Reading {
     after: Cursor,
     ended: bool,
+    rows: u32,
+    bytes: u64,
 }
 
 /// What an errand wants next.
@@ -208,6 +211,8 @@ impl Errand {
             if let Some(event) = self.over(now, network, holders) {
                 return Next::Over(event);
             }
+            self.untold = false;
+            return Next::Tell(self.waiting(now));
         }
         Next::Wait
     }
@@ -218,6 +223,7 @@ impl Errand {
         now: Now,
         holder: NodeId,
         answer: Result<Message, AskFailure>,
+        holders: &[NodeId],
         rng: &mut ChaCha12Rng,
     ) {
         self.asking.remove(&holder);
@@ -226,7 +232,7 @@ impl Errand {
                 self.refused(holder, refusal);
             }
             Ok(Message::Elsewhere(_)) => self.refused(holder, Refusal::WrongHolder),
-            Ok(message) => self.take(now, holder, message, rng),
+            Ok(message) => self.take(now, holder, message, holders, rng),
             Err(
                 AskFailure::Guard
                 | AskFailure::Timeout
@@ -251,16 +257,22 @@ impl Errand {
         self.trouble = Trouble::NoPath;
     }
 
-    fn take(&mut self, now: Now, holder: NodeId, message: Message, rng: &mut ChaCha12Rng) {
+    fn take(
+        &mut self,
+        now: Now,
+        holder: NodeId,
+        message: Message,
+        holders: &[NodeId],
+        rng: &mut ChaCha12Rng,
+    ) {
         match (&mut self.task, message) {
             (
                 Task::Deposit { receipts, .. },
                 Message::Deposited(Deposited { receipts: more, .. }),
             ) => {
-                receipts.extend(
-                    more.into_iter()
-                        .map(|receipt| (receipt.holder.node_id(), receipt)),
-                );
+                // Only of relays that may hold this cell: anybody can make keys that sign ([PLC-5]).
+                let more = more.into_iter().map(|one| (one.holder.node_id(), one));
+                receipts.extend(more.filter(|(signer, _)| holders.contains(signer)));
                 self.tried.insert(holder);
                 self.trouble = Trouble::TooFewCopies;
                 self.pause(now, rng);
@@ -277,8 +289,13 @@ impl Errand {
                 let reading = readers.entry(holder).or_insert(Reading {
                     after: *after,
                     ended: false,
+                    rows: 0,
+                    bytes: 0,
                 });
-                take_page(reading, rows, page);
+                if !take_page(reading, rows, page) {
+                    self.tried.insert(holder);
+                    self.trouble = Trouble::Unreachable;
+                }
             }
             (Task::CardAsk { answers, .. }, Message::Card(card)) => {
                 answers.insert(holder, Some(card));
@@ -308,7 +325,7 @@ impl Errand {
         holders.insert(holder);
     }
 
-    /// Whether the errand has come to its end.
+    /// Whether the errand has come to its end ([PTH-5], [PTH-7]).
     fn over(&self, now: Now, network: &Network, holders: &[NodeId]) -> Option<Event> {
         let id = self.id;
         let w = usize::from(network.receipts);
@@ -335,10 +352,7 @@ impl Errand {
             }
             Task::Fetch { readers, rows, .. } => {
                 let ended = readers.values().filter(|reading| reading.ended).count();
-                let wanted = readers_wanted(network).min(holders.len());
-                // Spares add rows, but nobody promised that they have any.
-                let of_holders = among_first(network, holders, &self.finished());
-                let complete = of_holders >= wanted && wanted > 0;
+                let complete = all_read(readers, network, holders);
                 if !complete && self.rounds < ROUNDS_MAX {
                     return None;
                 }
@@ -418,14 +432,19 @@ impl Errand {
             }
         }
         let finished = self.finished();
-        let counted = match &self.task {
-            Task::Fetch { .. } => among_first(network, holders, &finished),
+        // A spare that was read stands in for a holder, but does not make a reading complete.
+        let done = match &self.task {
+            Task::Fetch { .. } => holders
+                .iter()
+                .take(r)
+                .filter(|id| finished.contains(*id))
+                .count(),
             Task::CardAsk { .. }
             | Task::Deposit { .. }
             | Task::CardPut { .. }
             | Task::Delete { .. } => finished.len(),
         };
-        if self.asking.len() + counted >= wanted {
+        if self.asking.len() + done >= wanted {
             return None;
         }
         let free = |holder: &&NodeId| {
@@ -526,14 +545,24 @@ impl Errand {
     }
 }
 
-fn take_page(reading: &mut Reading, rows: &mut Rows, page: Page) {
-    reading.ended = !page.more || page.rows.is_empty();
+/// False if the holder shows more than any holder keeps of one mailbox ([FET-5]).
+fn take_page(reading: &mut Reading, rows: &mut Rows, page: Page) -> bool {
     for (arrival, envelope) in page.rows {
         let id = envelope.id();
+        let length = u64::try_from(envelope.bytes().len()).unwrap_or(u64::MAX);
+        reading.rows = reading.rows.saturating_add(1);
+        reading.bytes = reading.bytes.saturating_add(length);
+        if reading.rows > limits::MAILBOX_ENVELOPES_MAX * limits::REPLICA_QUOTA_FACTOR
+            || reading.bytes > limits::MAILBOX_BYTES_MAX * u64::from(limits::REPLICA_QUOTA_FACTOR)
+        {
+            return false;
+        }
         reading.after = reading.after.max(Cursor { arrival, id });
         let kept = rows.entry(id).or_insert((arrival, envelope));
         kept.0 = kept.0.min(arrival);
     }
+    reading.ended = !page.more;
+    true
 }
 
 /// Receipts of relays that may hold this cell by the correspondent's own list ([PLC-5]).
@@ -562,7 +591,15 @@ fn in_order(rows: &Rows) -> Vec<(Cursor, Envelope)> {
     list
 }
 
-/// Orders cards by sequence; of two equal ones the lower hash is the greater.
+/// Whether enough of the R holders were read that each durable envelope was seen ([FET-4]).
+fn all_read(readers: &BTreeMap<NodeId, Reading>, network: &Network, holders: &[NodeId]) -> bool {
+    let ended = |id: &&NodeId| readers.get(*id).is_some_and(|reading| reading.ended);
+    let first = holders.iter().take(usize::from(network.holders));
+    let wanted = readers_wanted(network).min(first.len());
+    wanted > 0 && first.filter(ended).count() >= wanted
+}
+
+/// Orders cards by sequence; of two equal ones the lower hash is the greater ([CRD-2]).
 fn supersedes(one: &Card, other: &Card) -> core::cmp::Ordering {
     let hash = |card: &Card| *blake3::hash(&card.sealed).as_bytes();
     one.sequence
@@ -570,21 +607,12 @@ fn supersedes(one: &Card, other: &Card) -> core::cmp::Ordering {
         .then_with(|| hash(other).cmp(&hash(one)))
 }
 
-/// How many of these are among the R holders, whose copies the count of readers rests on.
-fn among_first(network: &Network, ranked: &[NodeId], relays: &BTreeSet<NodeId>) -> usize {
-    ranked
-        .iter()
-        .take(usize::from(network.holders))
-        .filter(|holder| relays.contains(*holder))
-        .count()
-}
-
 /// Holders that are read so that every envelope with W receipts is seen: R - W + 1.
 fn readers_wanted(network: &Network) -> usize {
     usize::from(network.holders.saturating_sub(network.receipts)) + 1
 }
 
-/// Whether a refusal will be the same at the next try.
+/// Whether a refusal will be the same at the next try ([PTH-6]).
 fn is_lasting(refusal: Refusal) -> bool {
     match refusal {
         Refusal::NoCapability

@@ -1,13 +1,14 @@
 //! The correspondent's door: an answer is judged against its own question before the machine is told.
 //!
 //! Receipts must bind their holder to the promise that the correspondent computes itself ([RCP-2]); rows
-//! must be of the mailbox that was read; a card must be its owner's; records must be signed.
+//! must be of the mailbox that was read, and follow the cursor; a card must be its owner's; records must be signed.
 
 use super::{AskFailure, Request};
 use crate::crypto::Crypto;
 use crate::mailbox::receipt::Promise;
 use crate::mailbox::statements::Statements;
 use crate::network::Network;
+use crate::store::{Cursor, MailboxKeys, Page};
 use crate::wire::Message;
 use crate::wire::members::ListPart;
 
@@ -34,12 +35,7 @@ pub fn judge(
                 .retain(|receipt| receipt.binds(&promise, &network_id, crypto));
             true
         }
-        (Request::Fetch { keys, .. }, Message::Page(page)) => {
-            let address = keys.address();
-            page.rows
-                .iter()
-                .all(|(_, envelope)| envelope.header().address == address)
-        }
+        (Request::Fetch { keys, after }, Message::Page(page)) => page_fits(keys, *after, page),
         (Request::CardAsk { keys }, Message::Card(card)) => {
             Statements::new(crypto, network_id).verify_card(keys, card)
         }
@@ -51,6 +47,21 @@ pub fn judge(
     } else {
         Err(AskFailure::Senseless)
     }
+}
+
+/// Whether a page is of this mailbox and leads on from `after`, so that reading on comes to an end
+/// ([FET-5]).
+fn page_fits(keys: &MailboxKeys, mut after: Cursor, page: &Page) -> bool {
+    let address = keys.address();
+    let in_order = page.rows.iter().all(|(arrival, envelope)| {
+        let before = after;
+        after = Cursor {
+            arrival: *arrival,
+            id: envelope.id(),
+        };
+        envelope.header().address == address && before < after
+    });
+    in_order && !(page.more && page.rows.is_empty())
 }
 
 /// A part of a member list whose records are all signed by their relays. Only [`judge_list`] makes one.

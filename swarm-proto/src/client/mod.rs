@@ -28,11 +28,12 @@ use crate::mailbox::receipt::{Promise, Receipt};
 use crate::members::view::View;
 use crate::members::{Address, Snapshot, VerifiedRecord};
 use crate::network::Network;
+use crate::place::Placement;
 use crate::store::{Card, Cursor, MailboxKeys};
 use crate::time::{Epoch, Instant, Now};
 use crate::wire::Message;
 use crate::wire::mailbox::{CardPut, Deposit, Erase};
-use crate::wire::members::ListAsk;
+use crate::wire::members::{ListAsk, ListPart};
 use crate::wire::refusal::Refusal;
 use errand::{Errand, Next};
 pub use judge::{JudgedPart, judge, judge_list};
@@ -302,6 +303,8 @@ struct Asked {
 #[derive(Clone, Copy, Debug)]
 struct Loading {
     source: Source,
+    from: u32,
+    begun: Instant,
     ends: Instant,
 }
 
@@ -349,7 +352,10 @@ impl Client {
     pub fn deadline(&self) -> Option<Instant> {
         let asks = self.asks.values().map(|asked| asked.ends);
         let loading = self.loading.values().map(|loading| loading.ends);
-        let errands = self.errands.values().filter_map(Errand::wakes);
+        // While no further question may be asked, an errand that is due waits for an answer.
+        let full = self.asks.len() >= limits::ASKS_IN_FLIGHT_MAX;
+        let errands = self.errands.values().filter(|_| !full);
+        let errands = errands.filter_map(Errand::wakes);
         asks.chain(loading)
             .chain(errands)
             .chain([self.list_due])
@@ -377,6 +383,7 @@ impl Client {
         let Some(errand) = Errand::new(id, command, &self.network) else {
             return;
         };
+        self.cancel(id);
         self.errands.insert(id, errand);
         self.advance(now, id, out);
     }
@@ -401,7 +408,10 @@ impl Client {
         }
         let holder = asked.path.holder();
         if let Some(errand) = self.errands.get_mut(&asked.command) {
-            errand.answered(now, holder, answer, &mut self.rng);
+            let (epoch, cell) = (errand.epoch(), errand.cell());
+            let placement = self.view.placement(&self.network, epoch, cell);
+            let holders = counting(&self.network, &placement);
+            errand.answered(now, holder, answer, holders, &mut self.rng);
             self.advance(now, asked.command, out);
         }
         self.advance_waiting(now, out);
@@ -415,7 +425,7 @@ impl Client {
             AskFailure::Hop {
                 hop,
                 refusal: Refusal::HopUnreachable,
-            } => (path.hops.get(hop + 1).copied(), AVOID),
+            } => (path.hops.get(hop.saturating_add(1)).copied(), AVOID),
             AskFailure::Hop {
                 hop,
                 refusal: Refusal::Restarted { retry_after_ms },
@@ -444,7 +454,7 @@ impl Client {
             let placement = self
                 .view
                 .placement(&self.network, errand.epoch(), errand.cell());
-            let holders = placement.ranked();
+            let holders = counting(&self.network, &placement);
             let next = errand.next(now, &self.network, holders, &mut self.rng);
             match next {
                 Next::Ask { holder, .. } if !room => {
@@ -573,25 +583,30 @@ impl Client {
             sources.swap_remove(at);
         }
         for source in sources {
-            self.load_part(
-                now,
-                source,
-                ListAsk {
-                    held: [0; 32],
-                    from: 0,
-                },
-                out,
-            );
+            let question = ListAsk {
+                held: [0; 32],
+                from: 0,
+            };
+            self.load_part(now, now.mono, source, question, out);
         }
     }
 
-    fn load_part(&mut self, now: Now, source: Source, question: ListAsk, out: &mut Vec<Effect>) {
+    fn load_part(
+        &mut self,
+        now: Now,
+        begun: Instant,
+        source: Source,
+        question: ListAsk,
+        out: &mut Vec<Effect>,
+    ) {
         let ask = AskId(self.next_ask);
         self.next_ask = self.next_ask.wrapping_add(1);
         self.loading.insert(
             ask,
             Loading {
                 source,
+                from: question.from,
+                begun,
                 ends: now.mono.plus(ASK_LIFE),
             },
         );
@@ -606,6 +621,8 @@ impl Client {
         let Some(loading) = self.loading.remove(&ask) else {
             return;
         };
+        let in_time = now.mono.since(loading.begun) < LOAD_LIFE;
+        let part = part.filter(|JudgedPart(part)| in_time && is_next(&loading, part));
         if let Some(JudgedPart(part)) = part {
             let loaded = u32::try_from(part.members.len()).unwrap_or(u32::MAX);
             let next = part.from.saturating_add(loaded);
@@ -613,22 +630,23 @@ impl Client {
                 self.view
                     .insert(VerifiedRecord::admitted(member.record), &member.keys, now);
             }
-            if next < part.total && loaded > 0 {
+            if next < part.total {
                 let question = ListAsk {
                     held: part.hash,
                     from: next,
                 };
-                self.load_part(now, loading.source, question, out);
+                self.load_part(now, loading.begun, loading.source, question, out);
                 return;
             }
             self.answered.insert(loading.source.key);
         }
-        if self.loading.is_empty() {
+        let enough = self.answered.len() >= self.sources.len().min(SOURCES_NEEDED);
+        if self.loading.is_empty() || (enough && !self.ready) {
             self.list_loaded(now, out);
         }
     }
 
-    /// All sources that were asked have answered or failed ([LST-4]).
+    /// Enough sources have given their whole list, or all have answered or failed ([LST-5]).
     fn list_loaded(&mut self, now: Now, out: &mut Vec<Effect>) {
         let needed = self.sources.len().min(SOURCES_NEEDED);
         let answered = self.answered.len();
@@ -652,7 +670,21 @@ impl Client {
     }
 }
 
-/// How long one question may take: four hops, the holder's wait for receipts, and slow links.
+/// Whether a part is what was asked for and leads on, so that loading a list comes to an end.
+fn is_next(loading: &Loading, part: &ListPart) -> bool {
+    let listed = usize::try_from(part.total).unwrap_or(usize::MAX) <= limits::MEMBERS_MAX;
+    let ends = part.from >= part.total;
+    part.from == loading.from && listed && (ends || !part.members.is_empty())
+}
+
+/// The relays whose word about a cell counts, best rank first ([PLC-5]).
+fn counting<'a>(network: &Network, placement: &'a Placement) -> &'a [NodeId] {
+    let count = usize::from(network.holders).saturating_add(limits::RECEIPT_RANK_SLACK);
+    let ranked = placement.ranked();
+    ranked.get(..count).unwrap_or(ranked)
+}
+
+/// How long one question may take ([PTH-8]): four hops, the holder's wait for receipts, and slow links.
 const ASK_LIFE: Duration = Duration::from_secs(20);
 /// How long a relay that failed is kept out of paths.
 const AVOID: Duration = Duration::from_secs(30);
@@ -660,9 +692,11 @@ const AVOID: Duration = Duration::from_secs(30);
 const AVOID_MAX: Duration = Duration::from_secs(600);
 /// Minutes between two looks at the member list.
 const LIST_MINUTES: u64 = 60;
+/// How long one source may take for its whole list, so that a slow one holds nothing up for ever.
+const LOAD_LIFE: Duration = Duration::from_secs(600);
 /// Shortest pause between two looks at the member list.
 const LIST_RETRY: Duration = Duration::from_secs(3);
 /// Sources asked in one look.
 const SOURCES_ASKED: usize = 5;
-/// Sources that must agree to be complete, if so many are known.
+/// Sources that must have given their whole list, if so many are known.
 const SOURCES_NEEDED: usize = 3;

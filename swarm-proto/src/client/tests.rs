@@ -1,1 +1,815 @@
-//! Tests of the correspondent machine.
+//! What a correspondent is promised: paths that keep the rules, deposits that count, readings that end.
+
+use alloc::vec;
+use core::net::{IpAddr, Ipv4Addr};
+
+use proptest::prelude::*;
+
+use super::path::Choice;
+use super::*;
+use crate::members::testing::{self, verified};
+use crate::members::{MemberList, OnionKeys, Record};
+use crate::rig::{PERSON, Rig, owner};
+use crate::store::Page;
+use crate::time::UnixTime;
+use crate::wire::mailbox::{Deposited, Erase};
+use crate::wire::members::{ListPart, RecordWithKeys};
+
+/// Relays and a correspondent that has loaded the list.
+fn scene(count: u8) -> Rig {
+    let mut rig = Rig::new(count);
+    rig.join(5);
+    let told = rig.told();
+    assert!(told.iter().any(|event| matches!(event, Event::Members(_))));
+    assert!(told.iter().any(|event| matches!(event, Event::Pinned(_))));
+    rig
+}
+
+fn letter(rig: &Rig, number: u32) -> Command {
+    Command::Deposit(Arc::new(rig.letter(&owner(PERSON, 0), number)))
+}
+
+fn fetch_all(rig: &Rig) -> Command {
+    Command::Fetch {
+        keys: owner(PERSON, 0).keys,
+        epoch: rig.network.scale.epoch_of(rig.now.unix),
+        after: Cursor::START,
+    }
+}
+
+/// The relays around the correspondent's mailbox.
+fn around(rig: &Rig) -> Vec<usize> {
+    rig.ranked(&rig.promise(&rig.letter(&owner(PERSON, 0), 0)))
+}
+
+fn over(events: &[Event]) -> Option<&Event> {
+    events.iter().find(|event| match event {
+        Event::Stored { .. }
+        | Event::Failed { .. }
+        | Event::Fetched { .. }
+        | Event::Card { .. }
+        | Event::Done { .. } => true,
+        Event::Members(_) | Event::NoMembers { .. } | Event::Pinned(_) | Event::Waiting { .. } => {
+            false
+        }
+    })
+}
+
+/// [PTH-5]
+#[test]
+fn a_deposit_is_stored_with_w_receipts_of_relays_that_may_hold() {
+    let mut rig = scene(10);
+    rig.command(1, letter(&rig, 1));
+    let told = rig.told();
+    let Some(Event::Stored {
+        id,
+        promise,
+        receipts,
+    }) = over(&told)
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!(*id, CommandId(1));
+    assert!(receipts.len() >= 3);
+    for receipt in receipts {
+        assert!(receipt.binds(promise, &rig.network.id(), &rig.crypto));
+        assert!(
+            rig.placement(promise)
+                .counts_receipt(&receipt.holder.node_id())
+        );
+    }
+}
+
+/// [PLC-5], [PTH-5]
+#[test]
+fn receipts_of_strangers_and_of_other_promises_do_not_count() {
+    let mut rig = scene(12);
+    rig.person.as_mut().unwrap().mute = true;
+    let deposit = Arc::new(rig.letter(&owner(PERSON, 0), 1));
+    rig.command(1, Command::Deposit(Arc::clone(&deposit)));
+    let ask = rig.asks()[0].clone();
+    let promise = rig.promise(&deposit);
+    let other = rig.promise(&rig.letter(&owner(PERSON, 0), 2));
+    let ranked = rig.ranked(&promise);
+    let time = rig.network.scale.tick_of(rig.now.unix);
+    let sign = |at: usize, promise: &Promise| Receipt {
+        holder: rig.nodes[at].key,
+        time,
+        signature: crate::crypto::Crypto::sign(
+            &rig.crypto,
+            &rig.nodes[at].secret,
+            &promise.statement(&rig.network.id(), time),
+        ),
+    };
+    let strangers = (0..12).filter(|at| !ranked.contains(at));
+    let mut receipts: Vec<Receipt> = strangers.map(|at| sign(at, &promise)).collect();
+    receipts.extend(ranked.iter().map(|at| sign(*at, &other)));
+    receipts.push(sign(ranked[0], &promise));
+    receipts.push(sign(ranked[0], &promise));
+    receipts.push(sign(ranked[8], &promise));
+    let answer = Message::Deposited(Deposited {
+        arrival: time,
+        receipts,
+    });
+    let answer = judge(&ask.request, answer, &rig.network, &rig.crypto);
+    rig.person(Input::Answered {
+        ask: ask.id,
+        answer,
+    });
+    let told = rig.told();
+    assert!(over(&told).is_none());
+    let [Event::Waiting { receipts, why, .. }] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!((*receipts, *why), (2, Trouble::TooFewCopies));
+}
+
+/// [PTH-4]
+#[test]
+fn a_deposit_goes_on_with_other_holders_and_fresh_middles_until_it_is_stored() {
+    let mut rig = scene(20);
+    let around = around(&rig);
+    for at in &around[..7] {
+        rig.nodes[*at].up = false;
+    }
+    rig.command(1, letter(&rig, 1));
+    rig.advance(Duration::from_secs(60));
+    let told = rig.told();
+    assert!(over(&told).is_none(), "W relays near the cell are not up");
+    let holders: BTreeSet<NodeId> = rig.asks().iter().map(|ask| ask.path.holder()).collect();
+    assert!(holders.len() > 3);
+    let pauses: Vec<Duration> = told
+        .iter()
+        .filter_map(|event| match event {
+            Event::Waiting { next, .. } => Some(*next),
+            _ => None,
+        })
+        .collect();
+    assert!(pauses.len() > 2 && pauses.len() < 60);
+    assert!(pauses.iter().all(|pause| *pause > Duration::ZERO));
+    assert!(pauses.last() > pauses.first());
+    for at in &around[..7] {
+        rig.nodes[*at].up = true;
+    }
+    rig.advance(Duration::from_secs(120));
+    assert!(matches!(over(&rig.told()), Some(Event::Stored { .. })));
+}
+
+/// [PTH-6]
+#[test]
+fn a_refusal_counts_when_two_holders_say_it_and_not_before() {
+    let mut rig = scene(10);
+    rig.person.as_mut().unwrap().mute = true;
+    rig.command(1, letter(&rig, 1));
+    for lie in [
+        Refusal::MailboxFull,
+        Refusal::TooLarge,
+        Refusal::MailboxFull,
+    ] {
+        assert!(over(&rig.told()).is_none());
+        let ask = rig.asks().last().unwrap().id;
+        let answer = Ok(Message::Refusal(lie));
+        rig.person(Input::Answered { ask, answer });
+    }
+    let told = rig.told();
+    let why = Trouble::Refused(Refusal::MailboxFull);
+    assert_eq!(
+        over(&told),
+        Some(&Event::Failed {
+            id: CommandId(1),
+            why
+        })
+    );
+    let holders: BTreeSet<NodeId> = rig.asks().iter().map(|ask| ask.path.holder()).collect();
+    assert_eq!(holders.len(), 3, "each time another holder");
+}
+
+/// [PTH-6]
+#[test]
+fn a_redirect_and_a_busy_holder_end_nothing() {
+    let mut rig = scene(10);
+    rig.person.as_mut().unwrap().mute = true;
+    rig.command(1, letter(&rig, 1));
+    for _ in 0..6 {
+        for answer in [
+            Message::Elsewhere(Vec::new()),
+            Message::Refusal(Refusal::TooBusy { retry_after_ms: 1 }),
+        ] {
+            rig.advance(Duration::from_secs(2));
+            let ask = rig.asks().last().unwrap().id;
+            rig.person(Input::Answered {
+                ask,
+                answer: Ok(answer),
+            });
+        }
+    }
+    assert!(over(&rig.told()).is_none());
+}
+
+/// [PTH-7]
+#[test]
+fn an_envelope_whose_epoch_is_over_must_be_sealed_again() {
+    let mut rig = scene(10);
+    let command = letter(&rig, 1);
+    rig.person.as_mut().unwrap().mute = true;
+    rig.command(1, command);
+    rig.advance(Duration::from_secs(14 * 3_600 + 1_860));
+    let told = rig.told();
+    let why = Trouble::TooLate;
+    assert_eq!(
+        over(&told),
+        Some(&Event::Failed {
+            id: CommandId(1),
+            why
+        })
+    );
+}
+
+/// [FET-4]
+#[test]
+fn a_reading_is_the_union_of_three_holders() {
+    let mut rig = scene(10);
+    let ada = owner(PERSON, 0);
+    let around = around(&rig);
+    // Each letter at W holders only, a different set each.
+    for number in 0..5 {
+        let letter = rig.letter(&ada, number);
+        let id = letter.envelope.id();
+        rig.ask(around[0], Message::Deposit(letter.clone()));
+        let row = match rig.nodes[around[0]]
+            .store
+            .apply(crate::store::StoreOp::Read { id })
+        {
+            crate::store::StoreDone::Row(Some(stored)) => stored,
+            other => panic!("{other:?}"),
+        };
+        for rank in 0..5 {
+            let keep = (0..3).any(|more| (usize::try_from(number).unwrap() + more) % 5 == rank);
+            let node = &mut rig.nodes[around[rank]];
+            if number == 0 {
+                node.store = crate::store::MemStore::new();
+            }
+            let quota = crate::store::Quota::of(&ada.keys);
+            let put = crate::store::StoreOp::Put {
+                keys: ada.keys,
+                row: row.row.clone(),
+                expires: row.expires,
+                quota,
+            };
+            if keep {
+                node.store.apply(put);
+            }
+        }
+    }
+    rig.command(2, fetch_all(&rig));
+    let told = rig.told();
+    let Some(Event::Fetched {
+        rows,
+        holders,
+        complete,
+        ..
+    }) = over(&told)
+    else {
+        panic!()
+    };
+    assert_eq!((rows.len(), *holders, *complete), (5, 3, true));
+    assert!(rows.windows(2).all(|pair| pair[0].0 < pair[1].0));
+}
+
+/// [FET-2], [FET-4]
+#[test]
+fn a_long_mailbox_is_read_page_by_page() {
+    let mut rig = scene(10);
+    let around = around(&rig);
+    for number in 0..50 {
+        let letter = rig.letter(&owner(PERSON, 0), number);
+        rig.ask(around[0], Message::Deposit(letter));
+    }
+    rig.command(1, fetch_all(&rig));
+    let told = rig.told();
+    let Some(Event::Fetched { rows, complete, .. }) = over(&told) else {
+        panic!()
+    };
+    assert_eq!((rows.len(), *complete), (50, true));
+    assert_eq!(rig.asks().len(), 9);
+}
+
+/// [FET-4]: spares are read too, but they prove nothing.
+#[test]
+fn a_reading_without_enough_holders_says_so() {
+    let mut rig = scene(12);
+    let around = around(&rig);
+    let command = letter(&rig, 1);
+    rig.command(1, command);
+    rig.told();
+    for at in &around[..3] {
+        rig.nodes[*at].up = false;
+    }
+    rig.command(2, fetch_all(&rig));
+    rig.advance(Duration::from_secs(120));
+    let told = rig.told();
+    let Some(Event::Fetched {
+        complete, holders, ..
+    }) = over(&told)
+    else {
+        panic!("{told:?}")
+    };
+    assert!(!complete && *holders >= 2);
+}
+
+/// [FET-5]
+#[test]
+fn a_holder_that_leads_in_circles_or_without_end_is_not_followed() {
+    let rig = scene(10);
+    let ada = owner(PERSON, 0);
+    let request = Request::Fetch {
+        keys: ada.keys,
+        after: Cursor::START,
+    };
+    let (one, two) = (rig.letter(&ada, 1).envelope, rig.letter(&ada, 2).envelope);
+    let strange = rig.letter(&owner(1, 0), 1).envelope;
+    let tick = crate::time::Tick;
+    let page = |more, rows: &[(u32, &Envelope)]| {
+        let rows = rows.iter().map(|(at, row)| (tick(*at), (*row).clone()));
+        Message::Page(Page {
+            count: 9,
+            fingerprint: [0; 16],
+            more,
+            rows: rows.collect(),
+        })
+    };
+    let judged = |page| judge(&request, page, &rig.network, &rig.crypto).is_ok();
+    assert!(judged(page(true, &[(5, &one), (6, &two)])));
+    assert!(!judged(page(true, &[])));
+    assert!(judged(page(false, &[])));
+    assert!(!judged(page(false, &[(5, &one), (5, &one)])));
+    assert!(!judged(page(false, &[(6, &one), (5, &two)])));
+    assert!(!judged(page(false, &[(5, &strange)])));
+    let cursor = Cursor {
+        arrival: tick(5),
+        id: one.id(),
+    };
+    let after = Request::Fetch {
+        keys: ada.keys,
+        after: cursor,
+    };
+    let again = page(true, &[(5, &one)]);
+    assert!(judge(&after, again, &rig.network, &rig.crypto).is_err());
+}
+
+/// [FET-5]
+#[test]
+fn a_holder_that_shows_more_than_any_keeps_is_given_up() {
+    let mut rig = scene(10);
+    rig.person.as_mut().unwrap().mute = true;
+    rig.command(1, fetch_all(&rig));
+    let ask = rig.asks()[0].clone();
+    let row = rig.letter(&owner(PERSON, 0), 1).envelope;
+    let most = limits::MAILBOX_ENVELOPES_MAX * limits::REPLICA_QUOTA_FACTOR;
+    let (mut next, mut pages) = (ask.id, 0);
+    for page in 0..=most / 20 {
+        let rows = (0..20)
+            .map(|n| (crate::time::Tick(1 + page * 20 + n), row.clone()))
+            .collect();
+        let page = Page {
+            count: 1,
+            fingerprint: [0; 16],
+            more: true,
+            rows,
+        };
+        rig.person(Input::Answered {
+            ask: next,
+            answer: Ok(Message::Page(page)),
+        });
+        let last = rig.asks().last().unwrap();
+        pages += 1;
+        if last.path.holder() != ask.path.holder() {
+            break;
+        }
+        next = last.id;
+    }
+    assert_eq!(pages, most / 20 + 1);
+}
+
+/// [CRD-2]
+#[test]
+fn of_the_cards_of_three_holders_the_highest_sequence_is_told() {
+    let mut rig = scene(10);
+    rig.person.as_mut().unwrap().mute = true;
+    let ada = owner(PERSON, 0);
+    let epoch = rig.network.scale.epoch_of(rig.now.unix);
+    rig.command(
+        1,
+        Command::CardAsk {
+            keys: ada.keys,
+            epoch,
+        },
+    );
+    let asks: Vec<Ask> = rig.asks().to_vec();
+    assert_eq!(asks.len(), 3);
+    let holders: BTreeSet<NodeId> = asks.iter().map(|ask| ask.path.holder()).collect();
+    assert_eq!(holders.len(), 3);
+    let answers = [
+        Message::Card(rig.card(&ada, 4).card),
+        Message::Refusal(Refusal::NotFound),
+        Message::Card(rig.card(&ada, 3).card),
+    ];
+    for (ask, answer) in asks.iter().zip(answers) {
+        let answer = judge(&ask.request, answer, &rig.network, &rig.crypto);
+        rig.person(Input::Answered {
+            ask: ask.id,
+            answer,
+        });
+    }
+    let card = Some(rig.card(&ada, 4).card);
+    assert_eq!(
+        over(&rig.told()),
+        Some(&Event::Card {
+            id: CommandId(1),
+            card
+        })
+    );
+    let mut forged = rig.card(&ada, 4).card;
+    forged.sequence = 9;
+    let forged = judge(
+        &asks[0].request,
+        Message::Card(forged),
+        &rig.network,
+        &rig.crypto,
+    );
+    assert_eq!(forged, Err(AskFailure::Senseless));
+}
+
+/// A card and a deletion are done when one holder says so; it tells its siblings ([CRD-1], [DEL-2]).
+#[test]
+fn cards_and_deletions_reach_a_holder_and_are_done() {
+    let mut rig = scene(10);
+    let ada = owner(PERSON, 0);
+    let put = rig.card(&ada, 1);
+    rig.command(1, Command::CardPut(Arc::new(put)));
+    assert_eq!(over(&rig.told()), Some(&Event::Done { id: CommandId(1) }));
+    let letter = rig.letter(&ada, 1);
+    rig.command(2, Command::Deposit(Arc::new(letter.clone())));
+    rig.told();
+    let erase: Erase = rig.erase(&ada, &letter);
+    rig.command(3, Command::Delete(erase));
+    assert_eq!(over(&rig.told()), Some(&Event::Done { id: CommandId(3) }));
+    let around = around(&rig);
+    assert!(
+        around[..5]
+            .iter()
+            .all(|at| !rig.holds(*at, letter.envelope.id()))
+    );
+    let epoch = rig.network.scale.epoch_of(rig.now.unix);
+    rig.command(
+        4,
+        Command::CardAsk {
+            keys: ada.keys,
+            epoch,
+        },
+    );
+    assert!(matches!(
+        over(&rig.told()),
+        Some(Event::Card { card: Some(_), .. })
+    ));
+}
+
+#[test]
+fn a_cancelled_command_says_nothing_more() {
+    let mut rig = scene(10);
+    rig.person.as_mut().unwrap().mute = true;
+    rig.command(1, letter(&rig, 1));
+    let ask = rig.asks()[0].id;
+    rig.command(1, Command::Cancel);
+    let answer = Ok(Message::Refusal(Refusal::TooLarge));
+    rig.person(Input::Answered { ask, answer });
+    rig.advance(Duration::from_secs(100));
+    assert!(
+        rig.told()
+            .iter()
+            .all(|event| matches!(event, Event::Members(_)))
+    );
+    assert_eq!(rig.asks().len(), 1);
+}
+
+/// [PTH-8]: and while all questions are out, nobody is woken to ask more.
+#[test]
+fn commands_and_questions_are_bounded() {
+    let mut rig = scene(10);
+    rig.person.as_mut().unwrap().mute = true;
+    for id in 0..=u64::try_from(limits::ERRANDS_MAX).unwrap() {
+        rig.command(id, letter(&rig, u32::try_from(id).unwrap()));
+    }
+    assert_eq!(rig.asks().len(), limits::ASKS_IN_FLIGHT_MAX);
+    let last = CommandId(u64::try_from(limits::ERRANDS_MAX).unwrap());
+    assert!(matches!(over(&rig.told()), Some(Event::Failed { id, .. }) if *id == last));
+    for _ in 0..50 {
+        let due = rig.person.as_ref().unwrap().client.deadline().unwrap();
+        assert!(due > rig.now.mono, "a deadline that has passed is a loop");
+        rig.advance(due.since(rig.now.mono));
+    }
+}
+
+/// [PTH-8]
+#[test]
+fn a_question_without_an_answer_ends_and_another_holder_is_asked() {
+    let mut rig = scene(10);
+    rig.person.as_mut().unwrap().mute = true;
+    rig.command(1, letter(&rig, 1));
+    rig.advance(ASK_LIFE);
+    let asks = rig.asks();
+    assert_eq!(asks.len(), 2);
+    assert_ne!(asks[0].path.holder(), asks[1].path.holder());
+    assert_ne!(asks[0].path.hops[2], asks[1].path.hops[2], "a fresh middle");
+}
+
+/// [PTH-2]
+#[test]
+fn the_guard_is_left_only_when_it_cannot_be_reached_itself() {
+    let mut rig = scene(12);
+    rig.person.as_mut().unwrap().mute = true;
+    let guards = rig.person.as_ref().unwrap().client.pinned.guards.clone();
+    assert_eq!(guards.len(), 2);
+    rig.command(1, letter(&rig, 1));
+    let failures = [
+        AskFailure::Timeout,
+        AskFailure::Senseless,
+        AskFailure::Hop {
+            hop: 0,
+            refusal: Refusal::HopUnreachable,
+        },
+        AskFailure::Hop {
+            hop: 1,
+            refusal: Refusal::HopUnreachable,
+        },
+        AskFailure::Hop {
+            hop: 2,
+            refusal: Refusal::TooBusy { retry_after_ms: 1 },
+        },
+        AskFailure::Hop {
+            hop: 3,
+            refusal: Refusal::DiskFull,
+        },
+        AskFailure::Hop {
+            hop: usize::MAX,
+            refusal: Refusal::HopUnreachable,
+        },
+    ];
+    for failure in failures {
+        rig.advance(Duration::from_secs(3));
+        let ask = rig.asks().last().unwrap().clone();
+        rig.person(Input::Answered {
+            ask: ask.id,
+            answer: Err(failure),
+        });
+    }
+    rig.advance(Duration::from_secs(5));
+    let used: BTreeSet<NodeId> = rig.asks().iter().map(|ask| ask.path.guard()).collect();
+    let pinned: BTreeSet<NodeId> = guards.iter().map(|pin| pin.id).collect();
+    assert!(used.is_subset(&pinned));
+    let ask = rig.asks().last().unwrap().clone();
+    let other = pinned.iter().find(|id| **id != ask.path.guard()).copied();
+    let mark = rig.asks().len();
+    rig.person(Input::Answered {
+        ask: ask.id,
+        answer: Err(AskFailure::Guard),
+    });
+    rig.advance(Duration::from_secs(5));
+    assert!(
+        rig.asks()[mark..]
+            .iter()
+            .all(|ask| Some(ask.path.guard()) == other)
+    );
+}
+
+/// [LST-5]
+#[test]
+fn a_list_counts_when_three_sources_have_given_theirs() {
+    let mut rig = Rig::new(10);
+    for at in [0, 1, 2] {
+        rig.nodes[at].up = false;
+    }
+    rig.join(5);
+    assert_eq!(
+        rig.told(),
+        [Event::NoMembers {
+            answered: 2,
+            needed: 3
+        }]
+    );
+    rig.command(1, letter(&rig, 1));
+    assert!(rig.asks().is_empty(), "nobody is asked by half a list");
+    for at in [0, 1, 2] {
+        rig.nodes[at].up = true;
+    }
+    rig.advance(Duration::from_secs(4));
+    let told = rig.told();
+    assert!(matches!(over(&told), Some(Event::Stored { .. })));
+}
+
+/// [LST-5]
+#[test]
+fn a_source_that_drips_or_repeats_its_list_holds_nobody_up() {
+    let rig = Rig::new(10);
+    let sources = rig.nodes.iter().take(4).map(|node| Source {
+        key: node.key,
+        address: testing::address(0).unwrap(),
+    });
+    let network = Arc::clone(&rig.network);
+    let mut client = Client::new(
+        network,
+        sources.collect(),
+        Pinned::default(),
+        [9; 32],
+        rig.now,
+    );
+    let mut out = Vec::new();
+    client.step(rig.now, Input::Wake, &mut out);
+    let list = rig.nodes[0].relay.members();
+    let members: Vec<RecordWithKeys> = list
+        .iter()
+        .map(|member| RecordWithKeys {
+            record: member.record().clone(),
+            keys: member.keys().clone(),
+        })
+        .collect();
+    let part = |total, from, members: &[RecordWithKeys]| {
+        let members = members.to_vec();
+        Some(JudgedPart(ListPart {
+            hash: [1; 32],
+            total,
+            from,
+            members,
+        }))
+    };
+    let asks: Vec<AskId> = out
+        .drain(..)
+        .filter_map(|effect| match effect {
+            Effect::List { ask, .. } => Some(ask),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(asks.len(), 4);
+    let mut tell = |ask, part| {
+        let mut out = Vec::new();
+        client.step(rig.now, Input::Listed { ask, part }, &mut out);
+        (out, client.is_ready())
+    };
+    // An empty part of a long list, the wrong part, and more than there can be: none is a list.
+    assert!(tell(asks[0], part(100, 0, &[])).0.is_empty());
+    let (again, ready) = tell(asks[1], part(10, 0, &members[..5]));
+    assert!(!ready);
+    let [
+        Effect::List {
+            ask: second,
+            question,
+            ..
+        },
+    ] = again.as_slice()
+    else {
+        panic!("{again:?}")
+    };
+    assert_eq!(question.from, 5);
+    assert!(tell(*second, part(10, 0, &members[..5])).0.is_empty());
+    assert!(tell(asks[2], part(u32::MAX, 0, &members)).0.is_empty());
+    let (told, ready) = tell(asks[3], part(10, 0, &members));
+    assert!(!ready);
+    let few = Effect::Report(Event::NoMembers {
+        answered: 1,
+        needed: 3,
+    });
+    assert_eq!(told, [few]);
+}
+
+/// [LST-5]: one false record spoils the list that it came in.
+#[test]
+fn a_list_with_a_false_record_is_thrown_away() {
+    let rig = Rig::new(3);
+    let member = rig.nodes[0].relay.members();
+    let member = member.iter().next().unwrap();
+    let mut members = vec![RecordWithKeys {
+        record: member.record().clone(),
+        keys: member.keys().clone(),
+    }];
+    let part = |members: &[RecordWithKeys]| ListPart {
+        hash: [0; 32],
+        total: 1,
+        from: 0,
+        members: members.to_vec(),
+    };
+    assert!(judge_list(part(&members), &rig.network, &rig.crypto).is_some());
+    members[0].record.puzzle = 12;
+    assert!(judge_list(part(&members), &rig.network, &rig.crypto).is_none());
+}
+
+/// [PTH-2]
+#[test]
+fn pins_are_kept_until_they_end_or_their_relay_leaves() {
+    let network = testing::network();
+    let mut rng = ChaCha12Rng::from_seed([1; 32]);
+    let (snapshot, all) = crowd((0..60).map(|n| (n, 0)));
+    let mut pinned = Pinned::default();
+    let start = testing::at(0);
+    assert!(pinned.renew(&snapshot, &all, &network, start, &mut rng));
+    assert_eq!((pinned.guards.len(), pinned.second.len()), (2, 4));
+    let first = pinned.clone();
+    assert!(!pinned.renew(&snapshot, &all, &network, start, &mut rng));
+    let day = |days: u64| UnixTime(start.0 + days * 86_400_000);
+    for pin in &first.guards {
+        assert!(day(60) <= pin.until && pin.until < day(90));
+    }
+    for pin in &first.second {
+        assert!(day(1) <= pin.until && pin.until < day(12));
+    }
+    assert!(pinned.renew(&snapshot, &all, &network, day(13), &mut rng));
+    assert_eq!(pinned.guards, first.guards);
+    assert!(first.second.iter().all(|pin| !pinned.second.contains(pin)));
+    let (fewer, left) = crowd(
+        (0..60)
+            .filter(|n| testing::key(*n).node_id() != first.guards[0].id)
+            .map(|n| (n, 0)),
+    );
+    assert!(pinned.renew(&fewer, &left, &network, day(13), &mut rng));
+    assert_eq!(pinned.guards.len(), 2);
+    assert_eq!(pinned.guards[0], first.guards[1]);
+}
+
+/// Members `number` in /16 number `number / 2` and of a family each.
+fn crowd(members: impl Iterator<Item = (u32, u8)>) -> (Arc<Snapshot>, Vec<NodeId>) {
+    let mut list = MemberList::new(testing::network().scale);
+    for (number, family) in members {
+        let [.., second] = (number / 2).to_be_bytes();
+        let [.., third] = number.to_be_bytes();
+        let address = Address::new(IpAddr::V4(Ipv4Addr::new(20, second, third, 1)), 4_000);
+        let record = Record {
+            addresses: [address, None],
+            family: [family; 8],
+            ..testing::record(number)
+        };
+        list.insert(verified(record), &OnionKeys::default(), testing::at(0));
+    }
+    let snapshot = list.snapshot();
+    let ids = snapshot.iter().map(|member| member.id()).collect();
+    (snapshot, ids)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// [PTH-1], [PTH-3]
+    #[test]
+    fn no_two_relays_of_a_path_share_a_subnet_or_a_family(
+        seed: [u8; 32], count in 4_u32..40, families in 1_u8..9, avoided in 0_usize..6,
+    ) {
+        let network = testing::network();
+        let mut rng = ChaCha12Rng::from_seed(seed);
+        let (snapshot, all) = crowd((0..count).map(|n| (n, (n % u32::from(families)) as u8)));
+        let mut pinned = Pinned::default();
+        pinned.renew(&snapshot, &all, &network, testing::at(0), &mut rng);
+        let avoid: BTreeSet<NodeId> = all.iter().take(avoided).copied().collect();
+        let choice = Choice { network: &network, snapshot: &snapshot, pinned: &pinned, avoid: &avoid };
+        for holder in &all {
+            let Some(path) = choice.path(*holder, &mut rng) else { continue };
+            prop_assert_eq!(path.holder(), *holder);
+            prop_assert!(pinned.guards.iter().any(|pin| pin.id == path.guard()));
+            prop_assert!(path.hops[..3].iter().all(|hop| !avoid.contains(hop)));
+            let hops = path.hops.map(|hop| snapshot.find(&hop).unwrap().record().clone());
+            for (at, one) in hops.iter().enumerate() {
+                for other in &hops[at + 1..] {
+                    prop_assert!(one.family == [0; 8] || one.family != other.family);
+                    let large = |record: &Record| record.addresses[0].unwrap().subnet_large();
+                    prop_assert_ne!(large(one), large(other));
+                }
+            }
+        }
+    }
+
+    /// Whatever a driver says in whatever order, the machine goes on.
+    #[test]
+    fn no_sequence_of_inputs_stops_the_machine(steps in prop::collection::vec((0_u8..10, any::<u8>(), any::<u16>()), 1..120)) {
+        let mut rig = scene(8);
+        rig.person.as_mut().unwrap().mute = true;
+        let ada = owner(PERSON, 0);
+        for (what, byte, ms) in steps {
+            let id = u64::from(byte % 8);
+            let last = rig.asks().len().saturating_sub(usize::from(byte) % 4 + 1);
+            let ask = rig.asks().get(last).map_or(AskId(u64::from(byte)), |ask| ask.id);
+            let hop = usize::from(byte) % 6;
+            let refusal = if byte % 2 == 0 { Refusal::NotFound } else { Refusal::HopUnreachable };
+            match what {
+                0 => rig.command(id, letter(&rig, u32::from(byte))),
+                1 => rig.command(id, fetch_all(&rig)),
+                2 => rig.command(id, Command::CardAsk { keys: ada.keys, epoch: Epoch(u32::from(ms)) }),
+                3 => rig.command(id, Command::Cancel),
+                4 => rig.person(Input::Answered { ask, answer: Err(AskFailure::Hop { hop, refusal }) }),
+                5 => rig.person(Input::Answered { ask, answer: Ok(Message::Refusal(refusal)) }),
+                6 => rig.person(Input::Answered { ask, answer: Ok(Message::Page(Page::default())) }),
+                7 => rig.person(Input::Listed { ask: AskId(u64::from(byte)), part: None }),
+                8 => rig.person(Input::Answered { ask, answer: Err(AskFailure::Guard) }),
+                _ => rig.person(Input::Wake),
+            }
+            rig.advance(Duration::from_millis(u64::from(ms)));
+            prop_assert!(rig.person.as_ref().unwrap().client.asks.len() <= limits::ASKS_IN_FLIGHT_MAX);
+        }
+    }
+}

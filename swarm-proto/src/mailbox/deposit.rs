@@ -1,14 +1,14 @@
 //! The first holder: takes a deposit, has it copied, and answers when it is durable in enough places.
 //!
-//! 1. The deposit is checked against clock, rank and bounds, and refused before anything is kept.
-//! 2. It goes to the own store and, at the same time, to the other holders of its cell.
+//! 1. The deposit is checked against clock, rank and bounds, and refused before anything is kept
+//!    ([DEP-5], [DEP-6], [DEP-9]).
+//! 2. It goes to the own store and, at the same time, to the other holders of its cell ([DEP-2]).
 //! 3. Each holder that has it durably signs a receipt; the own one is signed after the own commit.
 //! 4. With W receipts, the own among them, the depositor is answered; after [`limits::RECEIPTS_WAIT`] it is
-//!    told how far it got.
-//! 5. Holders that have not answered are tried again until all R have it or it expires.
+//!    told how far it got ([DEP-1], [DEP-3]).
+//! 5. Holders that have not answered are tried again until all R have it or it expires ([CPY-4]).
 //!
-//! Does not repair: holders that leave later are another role's concern. Source: [DEP-1] to [DEP-9],
-//! [CPY-4], [CPY-5].
+//! Does not repair: holders that leave later are another role's concern. Source: `docs/spec/deposit.md`.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -520,9 +520,9 @@ fn busy() -> Refusal {
     }
 }
 
-/// Streams that may wait for one deposit: retries of one client through other paths.
+/// Streams that may wait for one deposit: retries of one client through other paths ([DEP-4]).
 const STREAMS_PER_DEPOSIT_MAX: usize = 4;
-/// Holders that have not answered by then are backed by spares: late enough for a slow disk, early enough
+/// Holders that have not answered by then are backed by spares ([DEP-8]): late enough for a slow disk, early enough
 /// that a spare can answer within the wait for receipts.
 const SPARES_AFTER: Duration = Duration::from_millis(1_500);
 /// What a relay that is too busy asks for.

@@ -51,5 +51,5 @@ impl Expiry {
     }
 }
 
-/// How long a store that had too much to do is left alone.
+/// How long a store that had too much to do is left alone ([EXP-2]).
 const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -14,7 +14,7 @@ use crate::wire::refusal::Refusal;
 
 use super::refusal_of;
 
-/// Looks a page up.
+/// Looks a page up ([FET-2]).
 pub(crate) fn fetch(
     context: &Context,
     now: Now,
@@ -87,7 +87,7 @@ pub(crate) fn card(now: Now, stream: StreamId, done: StoreDone, out: &mut Effect
     }
 }
 
-/// Whether a dated request is still valid ([SIG-2]).
+/// Whether a dated request is still valid ([SIG-2], [FET-3]).
 fn is_fresh(context: &Context, now: Now, time: UnixTime) -> bool {
     time.distance(now.unix) <= grace(context.network.scale)
 }

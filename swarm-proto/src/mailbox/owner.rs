@@ -17,7 +17,7 @@ use crate::wire::refusal::Refusal;
 
 use super::refusal_of;
 
-/// Deletes an envelope: for the owner on a stream, or because a sibling passed the word on.
+/// Deletes an envelope: for the owner on a stream, or because a sibling passed the word on ([DEL-2]).
 pub(crate) fn erase(
     context: &Context,
     now: Now,
@@ -123,7 +123,7 @@ pub(crate) fn card_kept(
     );
 }
 
-/// Holders only, and nothing that would stay for ever.
+/// Holders only, and nothing that would stay for ever ([DEL-3], [CRD-1]).
 fn admit(
     context: &Context,
     now: Now,

@@ -1,6 +1,6 @@
 //! A sibling: keeps a copy that another holder sent, and signs a receipt once it is durable.
 //!
-//! Source: [CPY-1] to [CPY-3].
+//! Source: `docs/spec/deposit.md`, [CPY-1], [CPY-2], [CPY-3].
 
 use crate::context::Context;
 use crate::effects::{Effects, Event, SignTicket, Ticket};

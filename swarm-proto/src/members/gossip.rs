@@ -3,7 +3,8 @@
 //!
 //! 1. The own record is issued when the onion keys are known, on change, and every six hours ([GOS-1]).
 //! 2. A relay that turns up, and three random members each round, are asked to compare ([GOS-2]).
-//! 3. What would be news is asked for by item; records are let in at the door, signatures checked.
+//! 3. What would be news is asked for by item; records are let in at the door, signatures checked
+//!    ([GOS-3]).
 //!
 //! Who may hold is not decided here. Source: `docs/spec/members.md`.
 
@@ -75,7 +76,7 @@ impl Gossip {
     /// The driver made onion keys.
     pub(crate) fn onion_keys(
         &mut self,
-        context: &Context,
+        context: &mut Context,
         now: Now,
         generation: u32,
         current: OnionPublicKey,
@@ -93,7 +94,7 @@ impl Gossip {
     /// The driver learned where the relay is reached.
     pub(crate) fn addresses(
         &mut self,
-        context: &Context,
+        context: &mut Context,
         now: Now,
         addresses: [Option<Address>; 2],
         out: &mut Effects,
@@ -214,7 +215,7 @@ impl Gossip {
         refresh(context, now, out);
     }
 
-    /// A correspondent wants the list.
+    /// A correspondent wants the list ([GOS-4]).
     pub(crate) fn list(
         &self,
         context: &Context,
@@ -338,8 +339,8 @@ impl Gossip {
         }
     }
 
-    /// Has the own record signed, unless the one that is out still says the same ([REC-2]).
-    fn issue(&mut self, context: &Context, now: Now, out: &mut Effects) {
+    /// Has the own record signed, unless its sequence would be one that was used ([REC-2]).
+    fn issue(&mut self, context: &mut Context, now: Now, out: &mut Effects) {
         let Some((generation, keys)) = &self.onion else {
             return;
         };
@@ -378,6 +379,11 @@ impl Gossip {
             // One sequence, one record: another one must wait for the next tick.
             let next = scale.tick_start(issued.sequence.plus(1)).distance(now.unix);
             self.renew_at = Some(now.mono.plus(next.max(Duration::from_millis(1))));
+            if context.view.snapshot().find(&context.me).is_none() {
+                // Issued before a restart: it counts until then.
+                let issued = issued.clone();
+                self.publish(context, now, issued, out);
+            }
             return;
         }
         self.signing = true;
@@ -455,7 +461,7 @@ fn with_keys(member: &Arc<Member>) -> RecordWithKeys {
 
 /// How long an exchange may take: a few round trips between slow links.
 const EXCHANGE_LIFE: Duration = Duration::from_secs(30);
-/// Exchanges that one other relay may have open here.
+/// Exchanges that one other relay may have open here ([GOS-5]).
 const EXCHANGES_PER_PEER_MAX: usize = 4;
 
 #[cfg(test)]

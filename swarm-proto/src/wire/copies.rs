@@ -72,7 +72,9 @@ impl Copied {
         let mut start = reader.clone();
         let code = reader.u16("outcome")?;
         let refusal = if code == 0 {
-            reader.array::<8>("outcome detail")?;
+            if reader.u64("outcome detail")? != 0 {
+                return Err(reader.wrong("outcome detail"));
+            }
             None
         } else {
             let refusal = Refusal::decode(&mut start)?;

@@ -63,8 +63,11 @@ impl RecordWithKeys {
     }
 }
 
-pub(super) fn decode_records(reader: &mut Reader) -> Result<Vec<RecordWithKeys>, Malformed> {
-    let count = reader.count("records", RECORDS_IN_LIST_PART_MAX)?;
+pub(super) fn decode_records(
+    reader: &mut Reader,
+    most: usize,
+) -> Result<Vec<RecordWithKeys>, Malformed> {
+    let count = reader.count("records", most)?;
     (0..count).map(|_| RecordWithKeys::decode(reader)).collect()
 }
 
@@ -116,7 +119,7 @@ impl ListPart {
             hash: reader.array("list hash")?,
             total: reader.u32("total")?,
             from: reader.u32("from index")?,
-            members: decode_records(reader)?,
+            members: decode_records(reader, RECORDS_IN_LIST_PART_MAX)?,
         })
     }
 

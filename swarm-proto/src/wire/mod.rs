@@ -122,7 +122,10 @@ impl Message {
                         .collect::<Result<_, _>>()?,
                 )
             }
-            kind::RECORDS => Self::Records(members::decode_records(reader)?),
+            kind::RECORDS => {
+                let most = limits::RECORDS_PER_MESSAGE_MAX;
+                Self::Records(members::decode_records(reader, most)?)
+            }
             kind::LIST_ASK => Self::ListAsk(ListAsk::decode(reader)?),
             kind::LIST_PART => Self::ListPart(ListPart::decode(reader)?),
             kind::COPY => Self::Copy(Copy::decode(reader)?),
@@ -232,3 +235,6 @@ pub mod kind {
     /// Who holds this cell.
     pub const ELSEWHERE: u16 = 0x0587;
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,12 +108,12 @@ impl Refusal {
     /// Reads 10 bytes.
     ///
     /// # Errors
-    /// [`Malformed`] for an unknown code.
+    /// [`Malformed`] for an unknown code, or a detail where the code has none.
     pub fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
         let code = reader.u16("refusal code")?;
         let detail = reader.u64("refusal detail")?;
-        let short = u16::try_from(detail).unwrap_or(u16::MAX);
-        Ok(match code {
+        let short = u16::try_from(detail).map_err(|_| reader.wrong("refusal detail"));
+        let refusal = match code {
             1 => Self::WrongHolder,
             2 => Self::NoCapability,
             3 => Self::Expired {
@@ -131,15 +131,20 @@ impl Refusal {
                 time: UnixTime(detail),
             },
             11 => Self::NotFound,
-            12 => Self::UnknownMessage { kind: short },
+            12 => Self::UnknownMessage { kind: short? },
             13 => Self::WrongNetwork,
-            14 => Self::WrongVersion { highest: short },
+            14 => Self::WrongVersion { highest: short? },
             15 => Self::Restarted {
                 retry_after_ms: detail,
             },
             16 => Self::HopUnreachable,
             _ => return Err(reader.wrong("refusal code")),
-        })
+        };
+        if refusal.detail() == detail {
+            Ok(refusal)
+        } else {
+            Err(reader.wrong("refusal detail"))
+        }
     }
 
     /// The detail on the wire; 0 where a code has none.

@@ -89,12 +89,12 @@ fn a_change_during_the_signing_is_not_lost() {
     );
     let mut out = Effects::default();
     let key = rig.crypto.onion_key(&[1; 32]).public;
-    gossip.onion_keys(&context, now, 1, key.clone(), key, &mut out);
+    gossip.onion_keys(&mut context, now, 1, key.clone(), key, &mut out);
     let signing: Vec<_> = out.drain().collect();
     let [crate::effects::Effect::Sign { id, .. }] = signing.as_slice() else {
         panic!("{signing:?}")
     };
-    gossip.addresses(&context, now, [testing::address(9), None], &mut out);
+    gossip.addresses(&mut context, now, [testing::address(9), None], &mut out);
     let SignTicket::Record(record) = id.0.clone() else {
         panic!()
     };
