@@ -336,7 +336,9 @@ impl Errand {
             Task::Fetch { readers, rows, .. } => {
                 let ended = readers.values().filter(|reading| reading.ended).count();
                 let wanted = readers_wanted(network).min(holders.len());
-                let complete = ended >= wanted && wanted > 0;
+                // Spares add rows, but nobody promised that they have any.
+                let of_holders = among_first(network, holders, &self.finished());
+                let complete = of_holders >= wanted && wanted > 0;
                 if !complete && self.rounds < ROUNDS_MAX {
                     return None;
                 }
@@ -416,7 +418,14 @@ impl Errand {
             }
         }
         let finished = self.finished();
-        if self.asking.len() + finished.len() >= wanted {
+        let counted = match &self.task {
+            Task::Fetch { .. } => among_first(network, holders, &finished),
+            Task::CardAsk { .. }
+            | Task::Deposit { .. }
+            | Task::CardPut { .. }
+            | Task::Delete { .. } => finished.len(),
+        };
+        if self.asking.len() + counted >= wanted {
             return None;
         }
         let free = |holder: &&NodeId| {
@@ -559,6 +568,15 @@ fn supersedes(one: &Card, other: &Card) -> core::cmp::Ordering {
     one.sequence
         .cmp(&other.sequence)
         .then_with(|| hash(other).cmp(&hash(one)))
+}
+
+/// How many of these are among the R holders, whose copies the count of readers rests on.
+fn among_first(network: &Network, ranked: &[NodeId], relays: &BTreeSet<NodeId>) -> usize {
+    ranked
+        .iter()
+        .take(usize::from(network.holders))
+        .filter(|holder| relays.contains(*holder))
+        .count()
 }
 
 /// Holders that are read so that every envelope with W receipts is seen: R - W + 1.
