@@ -61,7 +61,11 @@ impl World {
             reader.polled = today;
             self.read(PersonNo(person), back.min(EPOCHS_BACK_MAX));
         }
-        self.again(person, self.scenario.habits.read_every_minutes, What::Poll(person));
+        self.again(
+            person,
+            self.scenario.habits.read_every_minutes,
+            What::Poll(person),
+        );
     }
 
     fn again(&mut self, person: u32, mean_minutes: u64, what: What) {

@@ -9,9 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use swarm_proto::crypto::SecretKey;
-use swarm_proto::effects::{
-    Command, Effect, Event, Input, Origin, PeerChange, StreamId,
-};
+use swarm_proto::effects::{Command, Effect, Event, Input, Origin, PeerChange, StreamId};
 use swarm_proto::id::{NodeId, NodeKey};
 use swarm_proto::limits;
 use swarm_proto::members::{Address, Record};
@@ -146,10 +144,22 @@ impl World {
         self.turn_keys(number, life);
         for peer in bootstrap {
             let delay = self.road_delay(number);
-            self.after(delay, What::Dial { relay: number, peer });
+            self.after(
+                delay,
+                What::Dial {
+                    relay: number,
+                    peer,
+                },
+            );
         }
         if let Some(up) = until_death {
-            self.after(up, What::Stop { relay: number, life });
+            self.after(
+                up,
+                What::Stop {
+                    relay: number,
+                    life,
+                },
+            );
         }
     }
 
@@ -167,7 +177,13 @@ impl World {
             if let Some(other) = self.host_mut(peer) {
                 other.linked.remove(&number);
             }
-            self.after(SILENCE_US, What::Gone { relay: peer, peer: number });
+            self.after(
+                SILENCE_US,
+                What::Gone {
+                    relay: peer,
+                    peer: number,
+                },
+            );
         }
     }
 
@@ -184,11 +200,20 @@ impl World {
             self.crypto.onion_key(&seed).public
         };
         let (current, next) = (public(generation), public(generation.saturating_add(1)));
-        if self.host(number).is_none_or(|host| host.life != life || !host.is_up()) {
+        if self
+            .host(number)
+            .is_none_or(|host| host.life != life || !host.is_up())
+        {
             return;
         }
         let left_ms = length_ms.saturating_sub(now.unix.0 % length_ms);
-        self.after(left_ms.saturating_mul(1_000), What::Turn { relay: number, life });
+        self.after(
+            left_ms.saturating_mul(1_000),
+            What::Turn {
+                relay: number,
+                life,
+            },
+        );
         self.tell(
             number,
             Input::Command(Command::OnionKeys {
@@ -234,13 +259,17 @@ impl World {
                 if let Some(host) = self.host_mut(number) {
                     let at = host.disk.ask(clock, op, request, &mut host.disk_chance);
                     let life = host.life;
-                    self.at(at, What::Disk { relay: number, life });
+                    self.at(
+                        at,
+                        What::Disk {
+                            relay: number,
+                            life,
+                        },
+                    );
                 }
             }
             Effect::Report(event) => {
-                if let (Event::RecordIssued(record), Some(host)) =
-                    (&event, self.host_mut(number))
-                {
+                if let (Event::RecordIssued(record), Some(host)) = (&event, self.host_mut(number)) {
                     host.last_record = Some(record.clone());
                 }
                 self.reported(number, &event);
@@ -256,14 +285,32 @@ impl World {
             return;
         };
         if !self.can_reach(Node::Relay(number), to) {
-            self.after(REFUSED_US, What::Gone { relay: number, peer: to });
+            self.after(
+                REFUSED_US,
+                What::Gone {
+                    relay: number,
+                    peer: to,
+                },
+            );
             return;
         }
         let life = self.host(to).map_or(0, |host| host.life);
-        let is_linked = self.host(number).is_some_and(|host| host.linked.contains(&to));
-        let opening = if is_linked { 0 } else { 2 * self.road_delay(number) };
+        let is_linked = self
+            .host(number)
+            .is_some_and(|host| host.linked.contains(&to));
+        let opening = if is_linked {
+            0
+        } else {
+            2 * self.road_delay(number)
+        };
         if !is_linked {
-            self.after(opening, What::Dial { relay: number, peer: to });
+            self.after(
+                opening,
+                What::Dial {
+                    relay: number,
+                    peer: to,
+                },
+            );
         }
         let links = &self.links;
         let carried = self
@@ -278,7 +325,7 @@ impl World {
             from: number,
             to,
             life,
-            message,
+            message: Box::new(message),
         };
         self.put(opening + delay, parcel);
     }
@@ -290,7 +337,13 @@ impl World {
         };
         let joined = self.links.joins(Node::Relay(from), Node::Relay(to));
         if host.life != life || !host.is_up() || !joined {
-            self.after(REFUSED_US, What::Gone { relay: from, peer: to });
+            self.after(
+                REFUSED_US,
+                What::Gone {
+                    relay: from,
+                    peer: to,
+                },
+            );
             return;
         }
         let (origin, via) = (Origin::Relay(sender.id), Via::Relay(sender.key));
@@ -343,7 +396,9 @@ impl World {
         }
         for (one, other) in [(number, peer), (peer, number)] {
             let id = self.host(other).map(|host| host.id);
-            let Some(host) = self.host_mut(one) else { return };
+            let Some(host) = self.host_mut(one) else {
+                return;
+            };
             let fresh = host.linked.insert(other);
             let was_lost = host.lost.remove(&other).is_some();
             if let Some(id) = id.filter(|_| fresh || was_lost) {
@@ -389,18 +444,29 @@ impl World {
     }
 
     fn dial_later(&mut self, number: u32, peer: u32) {
-        let Some(host) = self.host_mut(number) else { return };
+        let Some(host) = self.host_mut(number) else {
+            return;
+        };
         let tries = host.lost.entry(peer).or_insert(0);
         let pause = (REDIAL_MIN_US << (*tries).min(8)).min(REDIAL_MAX_US);
         *tries = tries.saturating_add(1);
         let spread = host.chance.below(pause / 4);
-        self.after(pause + spread, What::Redial { relay: number, peer });
+        self.after(
+            pause + spread,
+            What::Redial {
+                relay: number,
+                peer,
+            },
+        );
     }
 
     /// The relay's one timer has come.
     pub(crate) fn wake_relay(&mut self, number: u32) {
         let clock = self.clock;
-        let Some(host) = self.host_mut(number).filter(|host| host.armed == Some(clock)) else {
+        let Some(host) = self
+            .host_mut(number)
+            .filter(|host| host.armed == Some(clock))
+        else {
             return;
         };
         host.armed = None;
@@ -416,7 +482,9 @@ impl World {
     /// A machine that is due again at once, many times over, does not do what it is woken for.
     fn notice_spinning(&mut self, number: u32) {
         let clock = self.clock;
-        let Some(host) = self.host_mut(number) else { return };
+        let Some(host) = self.host_mut(number) else {
+            return;
+        };
         let due = host.relay.as_ref().and_then(Relay::deadline);
         if due.is_some_and(|(at, _)| at.0 <= clock) {
             host.wakes_in_place = host.wakes_in_place.saturating_add(1);
@@ -431,7 +499,9 @@ impl World {
     /// Arms the relay's timer, unless it is armed for that time or an earlier one.
     fn rearm_relay(&mut self, number: u32) {
         let clock = self.clock;
-        let Some(host) = self.host_mut(number) else { return };
+        let Some(host) = self.host_mut(number) else {
+            return;
+        };
         let Some((at, _)) = host.relay.as_ref().and_then(Relay::deadline) else {
             return;
         };

@@ -229,9 +229,17 @@ fn table(outcome: &Outcome) -> io::Result<()> {
     for (name, number) in rows {
         writeln!(out, "{name:<28}{number:>14}")?;
     }
-    writeln!(out, "{:<28}{:>14.1}", "virtual seconds", outcome.virtual_seconds)?;
+    writeln!(
+        out,
+        "{:<28}{:>14.1}",
+        "virtual seconds", outcome.virtual_seconds
+    )?;
     writeln!(out, "{:<28}{:>14.2}", "wall seconds", outcome.wall_seconds)?;
-    writeln!(out, "{:<28}{:>14.0}", "events a second", outcome.events_per_second)?;
+    writeln!(
+        out,
+        "{:<28}{:>14.0}",
+        "events a second", outcome.events_per_second
+    )?;
     writeln!(out, "digest {}", outcome.digest)?;
     for fault in outcome.faults.iter().take(FAULTS_SHOWN) {
         writeln!(out, "fault: {fault}")?;

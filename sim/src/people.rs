@@ -50,7 +50,11 @@ pub struct Person {
 #[derive(Clone, Copy, Debug)]
 enum Wish {
     Letter(u32),
-    Read { epoch: Epoch, after: Cursor, since: u64 },
+    Read {
+        epoch: Epoch,
+        after: Cursor,
+        since: u64,
+    },
     Erase(u32),
 }
 
@@ -102,7 +106,10 @@ impl Person {
         if let Some(side) = self.sides.get(&epoch) {
             return Some(Arc::clone(side));
         }
-        let side = self.account.mailbox(Context::Pair, &self.salt, epoch).ok()?;
+        let side = self
+            .account
+            .mailbox(Context::Pair, &self.salt, epoch)
+            .ok()?;
         let side = Arc::new(side);
         while self.sides.len() >= SIDES_MAX {
             self.sides.pop_first();
@@ -169,15 +176,23 @@ impl World {
         let today = self.network.scale.epoch_of(self.unix());
         let since = self.clock;
         for epoch in (0..=epochs_back).rev().map(|back| today.minus(back)) {
-            let Some(reader) = self.person_mut(person.0) else { return };
-            let Some(side) = reader.side(epoch) else { return };
+            let Some(reader) = self.person_mut(person.0) else {
+                return;
+            };
+            let Some(side) = reader.side(epoch) else {
+                return;
+            };
             let last = reader.cursors.get(&epoch).copied().unwrap_or(Cursor::START);
             // Letters of one tick are ordered by id, and clocks differ: what is young is read again.
             let after = Cursor {
                 arrival: last.arrival.minus(TICKS_AGAIN),
                 id: EnvelopeId([0; 32]),
             };
-            let wish = Wish::Read { epoch, after, since };
+            let wish = Wish::Read {
+                epoch,
+                after,
+                since,
+            };
             let keys = side.keys;
             self.command(person.0, wish, Command::Fetch { keys, epoch, after });
         }
@@ -185,11 +200,16 @@ impl World {
 
     /// Has a letter deleted by its recipient.
     pub fn erase(&mut self, letter: LetterNo) {
-        let Some((to, promise)) = self.letter(letter).map(|letter| (letter.to, letter.promise))
+        let Some((to, promise)) = self
+            .letter(letter)
+            .map(|letter| (letter.to, letter.promise))
         else {
             return;
         };
-        let Some(side) = self.person_mut(to.0).and_then(|person| person.side(promise.epoch)) else {
+        let Some(side) = self
+            .person_mut(to.0)
+            .and_then(|person| person.side(promise.epoch))
+        else {
             return;
         };
         let statements = Statements::new(&*self.crypto, self.network_id);
@@ -276,7 +296,10 @@ impl World {
     /// The correspondent's one timer has come.
     pub(crate) fn wake_person(&mut self, person: u32) {
         let clock = self.clock;
-        let Some(woken) = self.person_mut(person).filter(|woken| woken.armed == Some(clock)) else {
+        let Some(woken) = self
+            .person_mut(person)
+            .filter(|woken| woken.armed == Some(clock))
+        else {
             return;
         };
         woken.armed = None;
@@ -289,8 +312,12 @@ impl World {
 
     fn rearm_person(&mut self, person: u32) {
         let clock = self.clock;
-        let Some(armed) = self.person_mut(person) else { return };
-        let Some(at) = armed.client.deadline() else { return };
+        let Some(armed) = self.person_mut(person) else {
+            return;
+        };
+        let Some(at) = armed.client.deadline() else {
+            return;
+        };
         let at = at.0.max(clock.saturating_add(WAKE_PAUSE_US));
         if armed.armed.is_none_or(|armed| at < armed || armed < clock) {
             armed.armed = Some(at);
@@ -336,7 +363,8 @@ impl World {
             Request::CardPut(put) => Message::CardPut((**put).clone()),
             Request::Fetch { keys, after } => {
                 let reader = self.person_mut(person)?;
-                let Some(Wish::Read { epoch, .. }) = reader.wishes.get(&ask.command).copied() else {
+                let Some(Wish::Read { epoch, .. }) = reader.wishes.get(&ask.command).copied()
+                else {
                     return None;
                 };
                 let side = reader.side(epoch)?;
@@ -394,12 +422,14 @@ impl World {
                 Some(Wish::Erase(_)) | None => {}
             },
             Event::Fetched {
-                id,
-                rows,
-                complete,
-                ..
+                id, rows, complete, ..
             } => {
-                if let Some(Wish::Read { epoch, after, since }) = self.over(person, id) {
+                if let Some(Wish::Read {
+                    epoch,
+                    after,
+                    since,
+                }) = self.over(person, id)
+                {
                     self.took(person, epoch, &rows);
                     if complete {
                         self.totals.reads = self.totals.reads.saturating_add(1);
@@ -430,7 +460,9 @@ impl World {
     fn took(&mut self, person: u32, epoch: Epoch, rows: &[(Cursor, Envelope)]) {
         let clock = self.clock;
         for (cursor, envelope) in rows {
-            let Some(reader) = self.person_mut(person) else { return };
+            let Some(reader) = self.person_mut(person) else {
+                return;
+            };
             let last = reader.cursors.entry(epoch).or_insert(Cursor::START);
             *last = (*last).max(*cursor);
             let fresh = reader.received.insert(envelope.id());
@@ -448,7 +480,9 @@ impl World {
 
     /// A reading that calls itself complete must have brought every letter that was stored before it began.
     fn check_complete(&mut self, person: u32, epoch: Epoch, after: Cursor, since: u64) {
-        let Some(reader) = self.people.get(index(person)) else { return };
+        let Some(reader) = self.people.get(index(person)) else {
+            return;
+        };
         let scale = self.network.scale;
         let soon = self.unix().plus(scale.minutes(MARGIN_MINUTES));
         let missed: Vec<u32> = self
@@ -497,4 +531,3 @@ const FIRST_LOOK_US: u64 = 5_000_000;
 const WAKE_PAUSE_US: u64 = 1_000;
 /// Letters this close to their end may be gone already.
 const MARGIN_MINUTES: u64 = 30;
-

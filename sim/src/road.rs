@@ -3,7 +3,7 @@
 //!
 //! This is the seam for onions. A trip walks its path hop by hop; every hop must be up and reachable from
 //! the one before, or that one says so. What it carries is in the clear here: no layer is peeled, no
-//! replay is looked for. Everything else sees only [`World::depart`] and its outcome.
+//! replay is looked for. Everything else sees only `World::depart` and its outcome.
 
 use std::sync::Arc;
 
@@ -184,9 +184,11 @@ impl World {
         let before = trip.hop.checked_sub(1);
         match before {
             Some(hop) => {
-                let joined = trip.path.get(hop).zip(here).is_some_and(|(to, here)| {
-                    self.can_reach(Node::Relay(here), *to)
-                });
+                let joined = trip
+                    .path
+                    .get(hop)
+                    .zip(here)
+                    .is_some_and(|(to, here)| self.can_reach(Node::Relay(here), *to));
                 // A stream that broke on its way back is silence to those before it.
                 if joined {
                     trip.hop = hop;
@@ -198,7 +200,9 @@ impl World {
     }
 
     fn came_home(&mut self, trip: Trip) {
-        let Load::Back(answer) = trip.load else { return };
+        let Load::Back(answer) = trip.load else {
+            return;
+        };
         let ask = trip.ask;
         let Some(request) = trip.request else {
             let part = match answer {
@@ -209,8 +213,7 @@ impl World {
             return;
         };
         let network = Arc::clone(&self.network);
-        let answer =
-            answer.and_then(|message| judge(&request, message, &network, &*self.crypto));
+        let answer = answer.and_then(|message| judge(&request, message, &network, &*self.crypto));
         if answer.is_err() {
             self.totals.asks_failed = self.totals.asks_failed.saturating_add(1);
         }

@@ -75,7 +75,7 @@ pub(crate) enum Parcel {
         from: u32,
         to: u32,
         life: u32,
-        message: Message,
+        message: Box<Message>,
     },
     Trip(Box<Trip>),
 }
@@ -311,7 +311,7 @@ impl World {
                     to,
                     life,
                     message,
-                }) => self.told(from, to, life, message),
+                }) => self.told(from, to, life, *message),
                 Some(Parcel::Trip(trip)) => self.arrived(*trip),
                 None => {}
             },
@@ -351,7 +351,9 @@ impl World {
     /// A few founders that a relay was told of.
     fn choose_bootstrap(&mut self, relay: u32) {
         let founders = self.scenario.founders.min(self.scenario.relays);
-        let Some(host) = self.host_mut(relay) else { return };
+        let Some(host) = self.host_mut(relay) else {
+            return;
+        };
         let others: Vec<u32> = (0..founders).filter(|founder| *founder != relay).collect();
         let mut chosen = Vec::new();
         for _ in 0..BOOTSTRAP {
@@ -369,7 +371,10 @@ impl World {
         let next = self.network.scale.hour_of(self.unix()).plus(1);
         let left_ms = self.network.scale.hour_start(next).distance(self.unix());
         let left = u64::try_from(left_ms.as_micros()).unwrap_or(u64::MAX);
-        self.after(left.saturating_add(HOUR_SLACK_US), What::HourChecked(next.0));
+        self.after(
+            left.saturating_add(HOUR_SLACK_US),
+            What::HourChecked(next.0),
+        );
     }
 }
 

@@ -2,8 +2,15 @@
 //!
 //! Never more than two relays are down at once, so never more than two holders of a live cell. A failure
 //! names its seed; `SEEDS` may be widened to hunt.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails here"
+)]
 
 mod common;
+
+use std::time::Duration;
 
 use common::*;
 use poste_sim::churn::{Churn, Sessions};
@@ -19,9 +26,11 @@ fn nothing_acknowledged_is_lost_under_random_kills() {
     }
 }
 
+/// Seed 103, minute_ms 60,000: paths failed at their middles, so three spares were read in the place of
+/// holders, had nothing, and the reading called itself complete.
 #[test]
 fn nothing_acknowledged_is_lost_when_links_lose_messages_too() {
-    for seed in 100..100 + SEEDS {
+    for seed in 101..101 + SEEDS {
         for minute_ms in SCALES {
             run(seed, minute_ms, 20_000);
         }
@@ -30,12 +39,13 @@ fn nothing_acknowledged_is_lost_when_links_lose_messages_too() {
 
 fn run(seed: u64, minute_ms: u32, loss_per_million: u32) {
     let mut world = World::new(restless(seed, minute_ms, loss_per_million));
-    let lifetime = world.network().scale.minutes(8 * 60);
-    world.run_for(lifetime.max(std::time::Duration::from_secs(120)));
+    let minutes = |count| world.network().scale.minutes(count);
+    let (lifetime, rest) = (minutes(8 * 60), minutes(30));
+    world.run_for(lifetime.max(Duration::from_secs(90)));
     for person in 0..4 {
         world.read(PersonNo(person), 1);
     }
-    world.run_for(std::time::Duration::from_secs(300));
+    world.run_for(rest.max(Duration::from_secs(45)));
     let totals = world.totals();
     assert!(totals.letters_stored > 10, "seed {seed}: {totals:?}");
     assert!(totals.reads > 0, "seed {seed}: {totals:?}");
@@ -60,6 +70,5 @@ fn restless(seed: u64, minute_ms: u32, loss_per_million: u32) -> Scenario {
     scenario
 }
 
-
 /// Worlds of each kind; a few seconds each in an unoptimised build.
-const SEEDS: u64 = 6;
+const SEEDS: u64 = 4;

@@ -107,7 +107,7 @@ fn misses_and_gets(mut world: World, seed: u64, minute_ms: u32) {
     let mut missed = 0;
     for letter in letters {
         let holders = ranked(&world, RelayNo(0), letter);
-        if holders[..5].contains(&absent) {
+        if holders.iter().take(5).any(|holder| *holder == absent) {
             missed += 1;
             let kept = world.holders_of(letter);
             assert!(
@@ -166,7 +166,10 @@ fn a_partitioned_minority_refuses_to_promise() {
         world.run_for(Duration::from_secs(30));
         let in_reach = |world: &World, letter| {
             let near = ranked(world, guard, letter);
-            near.iter().take(7).filter(|relay| with_writer.contains(relay)).count()
+            near.iter()
+                .take(7)
+                .filter(|relay| with_writer.contains(relay))
+                .count()
         };
         let hopeless: Vec<LetterNo> = letters
             .iter()
@@ -175,7 +178,10 @@ fn a_partitioned_minority_refuses_to_promise() {
             .collect();
         assert!(!hopeless.is_empty());
         for letter in hopeless {
-            assert!(!is_stored(&world, letter), "minute_ms {minute_ms}: {letter:?}");
+            assert!(
+                !is_stored(&world, letter),
+                "minute_ms {minute_ms}: {letter:?}"
+            );
             assert!(world.holders_of(letter).len() < 3);
         }
 
@@ -196,7 +202,7 @@ fn wrong_clocks_are_refused() {
             let mut world = settled(Scenario::calm(seed, 12, 13).at_scale(minute_ms));
             let wrong = RelayNo(3);
             let before = world.relay(wrong).unwrap().acknowledged();
-            world.set_clock_off(wrong, sign * MINUTES_OFF * i64::from(minute_ms));
+            world.set_clock_off(wrong, sign * minutes_off(minute_ms) * i64::from(minute_ms));
 
             for n in 1..13 {
                 stored(&mut world, 0, n, ExpiryClass::Days7);
@@ -207,7 +213,10 @@ fn wrong_clocks_are_refused() {
                 "minute_ms {minute_ms}, sign {sign}: others signed for a wrong clock"
             );
             let refused = world.relay(wrong).unwrap().refusals_clock();
-            assert!(refused > 0, "minute_ms {minute_ms}, sign {sign}: nothing was refused");
+            assert!(
+                refused > 0,
+                "minute_ms {minute_ms}, sign {sign}: nothing was refused"
+            );
         }
     }
 }
@@ -220,7 +229,11 @@ fn a_newcomer_learns_the_whole_list() {
         let seed = 23;
         let mut world = settled(Scenario::calm(seed, 12, 1).at_scale(minute_ms));
         let newcomer = world.add_relay();
-        let limit = world.network().scale.minutes(120).max(Duration::from_secs(60));
+        let limit = world
+            .network()
+            .scale
+            .minutes(120)
+            .max(Duration::from_secs(60));
         let done = world.run_while_not(limit, |world| everybody_knows(world, 13));
         assert!(done, "minute_ms {minute_ms}: {:?}", world.totals());
         let machine = world.relay(newcomer).unwrap().relay().unwrap();
@@ -244,8 +257,11 @@ fn a_deleted_letter_is_gone_and_stays_gone() {
     }
 }
 
-/// Beyond the grace of 30 minutes, and the tick of ten to which arrivals are rounded.
-const MINUTES_OFF: i64 = 45;
+/// Beyond the grace of 30 minutes and the tick of ten to which arrivals are rounded. A devnet's calendar
+/// runs on by 50 minutes while a first holder waits for receipts, and a clock that is ahead is met by it.
+fn minutes_off(minute_ms: u32) -> i64 {
+    if minute_ms < 1_000 { 120 } else { 45 }
+}
 
 fn busy_scenario(seed: u64, minute_ms: u32) -> Scenario {
     let mut scenario = Scenario::calm(seed, 12, 4).at_scale(minute_ms);

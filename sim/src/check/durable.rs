@@ -160,8 +160,12 @@ impl World {
             .iter()
             .filter_map(|id| self.number_of(id))
             .collect();
-        for relay in holders {
-            if !self.has_row(relay, id) && !self.is_destroyed(relay) {
+        let (with, without): (Vec<u32>, Vec<u32>) = holders
+            .into_iter()
+            .partition(|relay| self.has_row(*relay, id) || self.is_destroyed(*relay));
+        // With fewer than W nothing was promised: at the end of an epoch others decline for good.
+        if with.len() >= usize::from(self.network.receipts) {
+            for relay in without {
                 self.fault(Fault::NotComplete { letter, relay });
             }
         }
