@@ -325,7 +325,7 @@ impl World {
             from: number,
             to,
             life,
-            message,
+            message: Box::new(message),
         };
         self.put(opening + delay, parcel);
     }

@@ -3,7 +3,7 @@
 //!
 //! This is the seam for onions. A trip walks its path hop by hop; every hop must be up and reachable from
 //! the one before, or that one says so. What it carries is in the clear here: no layer is peeled, no
-//! replay is looked for. Everything else sees only [`World::depart`] and its outcome.
+//! replay is looked for. Everything else sees only `World::depart` and its outcome.
 
 use std::sync::Arc;
 

@@ -75,7 +75,7 @@ pub(crate) enum Parcel {
         from: u32,
         to: u32,
         life: u32,
-        message: Message,
+        message: Box<Message>,
     },
     Trip(Box<Trip>),
 }
@@ -311,7 +311,7 @@ impl World {
                     to,
                     life,
                     message,
-                }) => self.told(from, to, life, message),
+                }) => self.told(from, to, life, *message),
                 Some(Parcel::Trip(trip)) => self.arrived(*trip),
                 None => {}
             },

@@ -3,6 +3,7 @@
 //! Measured as growth of the resident set, so this test has a program of its own and needs Linux.
 
 use std::fs;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use poste_sim::{Scenario, World};
@@ -16,7 +17,7 @@ use swarm_proto::time::{Now, Tick};
 #[test]
 fn memory_of_an_idle_relay_is_small() {
     let Some(start) = resident_bytes() else {
-        eprintln!("skipped: no /proc/self/statm");
+        writeln!(io::stderr(), "skipped: no /proc/self/statm").unwrap();
         return;
     };
     let key = NodeKey(*SecretKey::from_seed(&[1; 32]).public());
@@ -63,10 +64,12 @@ fn memory_of_an_idle_relay_is_small() {
     );
     let listed = (resident_bytes().unwrap() - before) / u64::from(KNOWN);
     let member = listed.saturating_sub(relay) / u64::from(KNOWN);
-    println!(
+    writeln!(
+        io::stdout(),
         "an idle relay {relay} bytes, an idle correspondent {client} bytes; a relay that knows {KNOWN} \
          members {listed} bytes with its driver, {member} for each member"
-    );
+    )
+    .unwrap();
     assert!(relay * 10_000 < BUDGET, "{relay} bytes for an idle relay");
     assert!(
         client * 10_000 < BUDGET,

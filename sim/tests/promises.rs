@@ -107,7 +107,7 @@ fn misses_and_gets(mut world: World, seed: u64, minute_ms: u32) {
     let mut missed = 0;
     for letter in letters {
         let holders = ranked(&world, RelayNo(0), letter);
-        if holders[..5].contains(&absent) {
+        if holders.iter().take(5).any(|holder| *holder == absent) {
             missed += 1;
             let kept = world.holders_of(letter);
             assert!(
@@ -202,7 +202,7 @@ fn wrong_clocks_are_refused() {
             let mut world = settled(Scenario::calm(seed, 12, 13).at_scale(minute_ms));
             let wrong = RelayNo(3);
             let before = world.relay(wrong).unwrap().acknowledged();
-            world.set_clock_off(wrong, sign * MINUTES_OFF * i64::from(minute_ms));
+            world.set_clock_off(wrong, sign * minutes_off(minute_ms) * i64::from(minute_ms));
 
             for n in 1..13 {
                 stored(&mut world, 0, n, ExpiryClass::Days7);
@@ -257,8 +257,11 @@ fn a_deleted_letter_is_gone_and_stays_gone() {
     }
 }
 
-/// Beyond the grace of 30 minutes, and the tick of ten to which arrivals are rounded.
-const MINUTES_OFF: i64 = 45;
+/// Beyond the grace of 30 minutes and the tick of ten to which arrivals are rounded. A devnet's calendar
+/// runs on by 50 minutes while a first holder waits for receipts, and a clock that is ahead is met by it.
+fn minutes_off(minute_ms: u32) -> i64 {
+    if minute_ms < 1_000 { 120 } else { 45 }
+}
 
 fn busy_scenario(seed: u64, minute_ms: u32) -> Scenario {
     let mut scenario = Scenario::calm(seed, 12, 4).at_scale(minute_ms);

@@ -1,5 +1,6 @@
 //! Worlds that have settled, and questions that many tests ask of them.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
 use std::time::Duration;
 
