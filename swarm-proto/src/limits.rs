@@ -34,7 +34,7 @@ pub const ONION_SMALL_BYTES: usize = 7_168;
 pub const ONION_LARGE_BYTES: usize = 37_888;
 /// Bytes of a small answer: two small envelopes and a page's fields.
 pub const ANSWER_SMALL_BYTES: usize = 4_096;
-/// Bytes of a large answer: one large envelope, or 19 small ones.
+/// Bytes of a large answer: one large envelope, or 20 small ones ([FET-2]).
 pub const ANSWER_LARGE_BYTES: usize = 37_888;
 /// Bytes that an answer's nonce, seal and inner header take ([ONI-9]).
 pub const ANSWER_OVERHEAD_BYTES: usize = 12 + 16 + 6;

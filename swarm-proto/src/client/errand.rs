@@ -350,43 +350,8 @@ impl Errand {
                 }
                 self.refused_for_good().map(|why| Event::Failed { id, why })
             }
-            Task::Fetch { readers, rows, .. } => {
-                let ended = readers.values().filter(|reading| reading.ended).count();
-                let complete = all_read(readers, network, holders);
-                if !complete && self.rounds < ROUNDS_MAX {
-                    return None;
-                }
-                if ended == 0 {
-                    return Some(Event::Failed {
-                        id,
-                        why: self.trouble,
-                    });
-                }
-                Some(Event::Fetched {
-                    id,
-                    rows: in_order(rows),
-                    holders: ended,
-                    complete,
-                })
-            }
-            Task::CardAsk { answers, .. } => {
-                let enough = answers.len() >= readers_wanted(network).min(holders.len());
-                if !enough && self.rounds < ROUNDS_MAX {
-                    return None;
-                }
-                if answers.is_empty() {
-                    return Some(Event::Failed {
-                        id,
-                        why: self.trouble,
-                    });
-                }
-                let card = answers
-                    .values()
-                    .flatten()
-                    .max_by(|a, b| supersedes(a, b))
-                    .cloned();
-                Some(Event::Card { id, card })
-            }
+            Task::Fetch { readers, rows, .. } => self.read(network, holders, readers, rows),
+            Task::CardAsk { answers, .. } => self.carded(network, holders, answers),
             Task::CardPut { done, .. } | Task::Delete { done, .. } => {
                 if *done {
                     return Some(Event::Done { id });
@@ -400,6 +365,58 @@ impl Errand {
                 self.refused_for_good().map(|why| Event::Failed { id, why })
             }
         }
+    }
+
+    /// Whether enough holders were read, or no more can be.
+    fn read(
+        &self,
+        network: &Network,
+        holders: &[NodeId],
+        readers: &BTreeMap<NodeId, Reading>,
+        rows: &Rows,
+    ) -> Option<Event> {
+        let ended = readers.values().filter(|reading| reading.ended).count();
+        let complete = all_read(readers, network, holders);
+        if !complete && self.rounds < ROUNDS_MAX {
+            return None;
+        }
+        if ended == 0 {
+            return Some(Event::Failed {
+                id: self.id,
+                why: self.trouble,
+            });
+        }
+        Some(Event::Fetched {
+            id: self.id,
+            rows: in_order(rows),
+            holders: ended,
+            complete,
+        })
+    }
+
+    /// Whether enough holders were asked for the card, or no more can be.
+    fn carded(
+        &self,
+        network: &Network,
+        holders: &[NodeId],
+        answers: &BTreeMap<NodeId, Option<Card>>,
+    ) -> Option<Event> {
+        let enough = answers.len() >= readers_wanted(network).min(holders.len());
+        if !enough && self.rounds < ROUNDS_MAX {
+            return None;
+        }
+        if answers.is_empty() {
+            return Some(Event::Failed {
+                id: self.id,
+                why: self.trouble,
+            });
+        }
+        let card = answers
+            .values()
+            .flatten()
+            .max_by(|a, b| supersedes(a, b))
+            .cloned();
+        Some(Event::Card { id: self.id, card })
     }
 
     fn refused_for_good(&self) -> Option<Trouble> {

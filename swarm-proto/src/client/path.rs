@@ -201,3 +201,6 @@ const GUARD_DAYS: (u64, u64) = (60, 90);
 const SECOND_LAYER: usize = 4;
 /// Days a relay stays in the second layer: between 1 and 12, each for itself.
 const SECOND_DAYS: (u64, u64) = (1, 12);
+
+#[cfg(test)]
+mod tests;

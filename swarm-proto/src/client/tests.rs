@@ -1,17 +1,12 @@
 //! What a correspondent is promised: paths that keep the rules, deposits that count, readings that end.
 
 use alloc::vec;
-use core::net::{IpAddr, Ipv4Addr};
-
 use proptest::prelude::*;
 
-use super::path::Choice;
 use super::*;
-use crate::members::testing::{self, verified};
-use crate::members::{MemberList, OnionKeys, Record};
+use crate::members::testing;
 use crate::rig::{PERSON, Rig, owner};
 use crate::store::Page;
-use crate::time::UnixTime;
 use crate::wire::mailbox::{Deposited, Erase};
 use crate::wire::members::{ListPart, RecordWithKeys};
 
@@ -243,9 +238,9 @@ fn a_reading_is_the_union_of_three_holders() {
             crate::store::StoreDone::Row(Some(stored)) => stored,
             other => panic!("{other:?}"),
         };
-        for rank in 0..5 {
+        for (rank, at) in around.iter().take(5).enumerate() {
             let keep = (0..3).any(|more| (usize::try_from(number).unwrap() + more) % 5 == rank);
-            let node = &mut rig.nodes[around[rank]];
+            let node = &mut rig.nodes[*at];
             if number == 0 {
                 node.store = crate::store::MemStore::new();
             }
@@ -625,14 +620,7 @@ fn a_source_that_drips_or_repeats_its_list_holds_nobody_up() {
     );
     let mut out = Vec::new();
     client.step(rig.now, Input::Wake, &mut out);
-    let list = rig.nodes[0].relay.members();
-    let members: Vec<RecordWithKeys> = list
-        .iter()
-        .map(|member| RecordWithKeys {
-            record: member.record().clone(),
-            keys: member.keys().clone(),
-        })
-        .collect();
+    let members = members_of(&rig);
     let part = |total, from, members: &[RecordWithKeys]| {
         let members = members.to_vec();
         Some(JudgedPart(ListPart {
@@ -681,6 +669,15 @@ fn a_source_that_drips_or_repeats_its_list_holds_nobody_up() {
     assert_eq!(told, [few]);
 }
 
+fn members_of(rig: &Rig) -> Vec<RecordWithKeys> {
+    let list = rig.nodes[0].relay.members();
+    let members = list.iter().map(|member| RecordWithKeys {
+        record: member.record().clone(),
+        keys: member.keys().clone(),
+    });
+    members.collect()
+}
+
 /// [LST-5]: one false record spoils the list that it came in.
 #[test]
 fn a_list_with_a_false_record_is_thrown_away() {
@@ -702,87 +699,8 @@ fn a_list_with_a_false_record_is_thrown_away() {
     assert!(judge_list(part(&members), &rig.network, &rig.crypto).is_none());
 }
 
-/// [PTH-2]
-#[test]
-fn pins_are_kept_until_they_end_or_their_relay_leaves() {
-    let network = testing::network();
-    let mut rng = ChaCha12Rng::from_seed([1; 32]);
-    let (snapshot, all) = crowd((0..60).map(|n| (n, 0)));
-    let mut pinned = Pinned::default();
-    let start = testing::at(0);
-    assert!(pinned.renew(&snapshot, &all, &network, start, &mut rng));
-    assert_eq!((pinned.guards.len(), pinned.second.len()), (2, 4));
-    let first = pinned.clone();
-    assert!(!pinned.renew(&snapshot, &all, &network, start, &mut rng));
-    let day = |days: u64| UnixTime(start.0 + days * 86_400_000);
-    for pin in &first.guards {
-        assert!(day(60) <= pin.until && pin.until < day(90));
-    }
-    for pin in &first.second {
-        assert!(day(1) <= pin.until && pin.until < day(12));
-    }
-    assert!(pinned.renew(&snapshot, &all, &network, day(13), &mut rng));
-    assert_eq!(pinned.guards, first.guards);
-    assert!(first.second.iter().all(|pin| !pinned.second.contains(pin)));
-    let (fewer, left) = crowd(
-        (0..60)
-            .filter(|n| testing::key(*n).node_id() != first.guards[0].id)
-            .map(|n| (n, 0)),
-    );
-    assert!(pinned.renew(&fewer, &left, &network, day(13), &mut rng));
-    assert_eq!(pinned.guards.len(), 2);
-    assert_eq!(pinned.guards[0], first.guards[1]);
-}
-
-/// Members `number` in /16 number `number / 2` and of a family each.
-fn crowd(members: impl Iterator<Item = (u32, u8)>) -> (Arc<Snapshot>, Vec<NodeId>) {
-    let mut list = MemberList::new(testing::network().scale);
-    for (number, family) in members {
-        let [.., second] = (number / 2).to_be_bytes();
-        let [.., third] = number.to_be_bytes();
-        let address = Address::new(IpAddr::V4(Ipv4Addr::new(20, second, third, 1)), 4_000);
-        let record = Record {
-            addresses: [address, None],
-            family: [family; 8],
-            ..testing::record(number)
-        };
-        list.insert(verified(record), &OnionKeys::default(), testing::at(0));
-    }
-    let snapshot = list.snapshot();
-    let ids = snapshot.iter().map(|member| member.id()).collect();
-    (snapshot, ids)
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// [PTH-1], [PTH-3]
-    #[test]
-    fn no_two_relays_of_a_path_share_a_subnet_or_a_family(
-        seed: [u8; 32], count in 4_u32..40, families in 1_u8..9, avoided in 0_usize..6,
-    ) {
-        let network = testing::network();
-        let mut rng = ChaCha12Rng::from_seed(seed);
-        let (snapshot, all) = crowd((0..count).map(|n| (n, (n % u32::from(families)) as u8)));
-        let mut pinned = Pinned::default();
-        pinned.renew(&snapshot, &all, &network, testing::at(0), &mut rng);
-        let avoid: BTreeSet<NodeId> = all.iter().take(avoided).copied().collect();
-        let choice = Choice { network: &network, snapshot: &snapshot, pinned: &pinned, avoid: &avoid };
-        for holder in &all {
-            let Some(path) = choice.path(*holder, &mut rng) else { continue };
-            prop_assert_eq!(path.holder(), *holder);
-            prop_assert!(pinned.guards.iter().any(|pin| pin.id == path.guard()));
-            prop_assert!(path.hops[..3].iter().all(|hop| !avoid.contains(hop)));
-            let hops = path.hops.map(|hop| snapshot.find(&hop).unwrap().record().clone());
-            for (at, one) in hops.iter().enumerate() {
-                for other in &hops[at + 1..] {
-                    prop_assert!(one.family == [0; 8] || one.family != other.family);
-                    let large = |record: &Record| record.addresses[0].unwrap().subnet_large();
-                    prop_assert_ne!(large(one), large(other));
-                }
-            }
-        }
-    }
 
     /// Whatever a driver says in whatever order, the machine goes on.
     #[test]

@@ -273,7 +273,7 @@ fn a_request_dated_half_an_hour_off_or_meant_for_another_holder_is_refused() {
     }
 }
 
-/// [FET-2]: two small envelopes fit a small answer, nineteen a large one.
+/// [FET-2]: two small envelopes fit a small answer, twenty a large one.
 #[test]
 fn a_page_fits_the_answer_that_was_asked_for() {
     let mut rig = Rig::new(6);

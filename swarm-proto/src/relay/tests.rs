@@ -15,7 +15,7 @@ use crate::wire::members::{ListAsk, Reconcile};
 
 fn any_step(rig: &mut Rig, what: u8, byte: u8, ms: u16) {
     let (ada, open) = (owner(1, 0), owner(2, MailboxKeys::OPEN_LANE));
-    let who = if byte % 3 == 0 { &open } else { &ada };
+    let who = if byte.is_multiple_of(3) { &open } else { &ada };
     let at = usize::from(byte) % rig.nodes.len();
     let other = (at + 1) % rig.nodes.len();
     let letter = rig.letter(who, u32::from(byte % 16));
@@ -39,7 +39,7 @@ fn any_step(rig: &mut Rig, what: u8, byte: u8, ms: u16) {
                 arrival: Tick(u32::from(ms)),
                 envelope: letter.envelope,
             };
-            let age = if ms % 2 == 0 {
+            let age = if ms.is_multiple_of(2) {
                 CopyAge::First
             } else {
                 CopyAge::Later
@@ -61,6 +61,16 @@ fn any_step(rig: &mut Rig, what: u8, byte: u8, ms: u16) {
             };
             rig.deliver(at, other, Message::Reconcile(step));
         }
+        _ => any_mishap(rig, what, byte, ms),
+    }
+    rig.run();
+    rig.advance(Duration::from_millis(u64::from(ms)));
+}
+
+fn any_mishap(rig: &mut Rig, what: u8, byte: u8, ms: u16) {
+    let at = usize::from(byte) % rig.nodes.len();
+    let other = (at + 1) % rig.nodes.len();
+    match what {
         7 => rig.nodes[at].up = !rig.nodes[at].up,
         8 => rig.nodes[at].disk_stands = true,
         9 => rig.disk_goes_on(at),
@@ -99,8 +109,6 @@ fn any_step(rig: &mut Rig, what: u8, byte: u8, ms: u16) {
         ),
         _ => rig.restart(at),
     }
-    rig.run();
-    rig.advance(Duration::from_millis(u64::from(ms)));
 }
 
 proptest! {

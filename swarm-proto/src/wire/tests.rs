@@ -127,10 +127,9 @@ fn fetch(byte: u8) -> Fetch {
     }
 }
 
-/// One message of each type, with up to `count` elements in those that have a list.
-fn every_message(byte: u8, count: usize, size: SizeClass) -> Vec<Message> {
-    let copy = Copy {
-        age: if byte % 2 == 0 {
+fn copy(size: SizeClass, byte: u8) -> Copy {
+    Copy {
+        age: if byte.is_multiple_of(2) {
             CopyAge::First
         } else {
             CopyAge::Later
@@ -141,7 +140,12 @@ fn every_message(byte: u8, count: usize, size: SizeClass) -> Vec<Message> {
             arrival: Tick(9),
             envelope: envelope(size, byte),
         },
-    };
+    }
+}
+
+/// One message of each type, with up to `count` elements in those that have a list.
+fn every_message(byte: u8, count: usize, size: SizeClass) -> Vec<Message> {
+    let copy = copy(size, byte);
     let copied = |outcome| {
         Message::Copied(Copied {
             arrival: Tick(9),
