@@ -98,6 +98,11 @@ fn start(
         store: store_config(config),
     };
     let (relay, core) = driver::start(setup, parts, tracker, stop.clone())?;
+    // A port that the system chose for letters is discovery's port too: others derive one from the other.
+    let listen = relay
+        .endpoint
+        .local_addr()
+        .map_or(listen, |bound| SocketAddr::new(listen.ip(), bound.port()));
     let discovery = DiscoveryConfig {
         network: site.network.network.clone(),
         seed: site.seed.clone(),
