@@ -217,7 +217,7 @@ async fn a_full_disk_refuses_deposits_and_serves_readers() {
     // What is free inside the stores' files is used up first.
     let refused = loop {
         match who
-            .deposit(who.seal(SizeClass::Large, ExpiryClass::Days7))
+            .try_deposit(who.seal(SizeClass::Large, ExpiryClass::Days7))
             .await
         {
             Ok(receipts) => more.push(receipts),
@@ -243,7 +243,8 @@ async fn a_full_disk_refuses_deposits_and_serves_readers() {
         std::fs::remove_file(path).unwrap();
     }
     until("deposits are taken again", async || {
-        who.deposit_one().await.is_ok()
+        let deposit = who.seal(SizeClass::Small, ExpiryClass::Days7);
+        who.try_deposit(deposit).await.is_ok()
     })
     .await;
     assert!(who.fetch_since(since).await.contains(&kept));

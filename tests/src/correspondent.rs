@@ -31,7 +31,7 @@ use swarm_proto::place::{Place, Placement, cell_of};
 use swarm_proto::store::{Cursor, MailboxKeys};
 use swarm_proto::time::{Epoch, UnixTime};
 use swarm_proto::wire::mailbox::Deposit;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -47,7 +47,7 @@ pub struct Correspondent {
     _stop: DropGuard,
 }
 
-type Waiting = Arc<Mutex<BTreeMap<CommandId, oneshot::Sender<Event>>>>;
+type Waiting = Arc<Mutex<BTreeMap<CommandId, mpsc::Sender<Event>>>>;
 
 /// A mailbox as its holders returned it.
 #[derive(Debug)]
@@ -221,16 +221,55 @@ impl Correspondent {
         end.distance(unix_now())
     }
 
+    /// Deposits, and gives up at the first sign of trouble.
+    ///
+    /// # Errors
+    /// The trouble.
+    pub async fn try_deposit(&self, deposit: Arc<Deposit>) -> Result<Vec<Receipt>, Trouble> {
+        let (id, mut told) = self
+            .begin(Command::Deposit(deposit), Secrets::default())
+            .await;
+        match next(&mut told).await {
+            Event::Stored { receipts, .. } => Ok(receipts),
+            Event::Failed { why, .. } => Err(why),
+            Event::Waiting { why, .. } => {
+                let secrets = Arc::new(Secrets::default());
+                self.courier.command(id, Command::Cancel, secrets).await;
+                lock(&self.waiting).remove(&id);
+                Err(why)
+            }
+            other => panic!("no answer to a deposit: {other:?}"),
+        }
+    }
+
     async fn ask(&self, command: Command, secrets: Secrets) -> Event {
+        let (_, mut told) = self.begin(command, secrets).await;
+        loop {
+            let event = next(&mut told).await;
+            if !matches!(event, Event::Waiting { .. }) {
+                return event;
+            }
+        }
+    }
+
+    async fn begin(
+        &self,
+        command: Command,
+        secrets: Secrets,
+    ) -> (CommandId, mpsc::Receiver<Event>) {
         let id = CommandId(self.ids.fetch_add(1, Ordering::Relaxed));
-        let (tell, told) = oneshot::channel();
+        let (tell, told) = mpsc::channel(EVENTS_MAX);
         lock(&self.waiting).insert(id, tell);
         assert!(self.courier.command(id, command, Arc::new(secrets)).await);
-        let answer = tokio::time::timeout(crate::net::PATIENCE, told).await;
-        answer
-            .expect("an answer in time")
-            .expect("a running courier")
+        (id, told)
     }
+}
+
+async fn next(told: &mut mpsc::Receiver<Event>) -> Event {
+    let event = tokio::time::timeout(crate::net::PATIENCE, told.recv()).await;
+    event
+        .expect("an answer in time")
+        .expect("a running courier")
 }
 
 async fn listen(
@@ -239,27 +278,31 @@ async fn listen(
     members: watch::Sender<Option<Arc<Snapshot>>>,
 ) {
     while let Some(event) = events.recv().await {
-        let id = match &event {
+        let (id, over) = match &event {
             Event::Stored { id, .. }
             | Event::Failed { id, .. }
             | Event::Fetched { id, .. }
             | Event::Card { id, .. }
-            | Event::Done { id } => *id,
+            | Event::Done { id } => (*id, true),
+            Event::Waiting { id, .. } => (*id, false),
             Event::Members(known) => {
                 members.send_replace(Some(Arc::clone(known)));
                 continue;
             }
-            Event::NoMembers { .. } | Event::Pinned(_) | Event::Waiting { .. } => continue,
+            Event::NoMembers { .. } | Event::Pinned(_) => continue,
         };
-        if let Some(tell) = lock(&waiting).remove(&id) {
-            let _given_up = tell.send(event);
+        let mut waiting = lock(&waiting);
+        if let Some(tell) = waiting.get(&id) {
+            // Room for every try that a test has patience for; who gave up hears nothing.
+            let _given_up = tell.try_send(event);
+        }
+        if over {
+            waiting.remove(&id);
         }
     }
 }
 
-fn lock(
-    waiting: &Waiting,
-) -> std::sync::MutexGuard<'_, BTreeMap<CommandId, oneshot::Sender<Event>>> {
+fn lock(waiting: &Waiting) -> std::sync::MutexGuard<'_, BTreeMap<CommandId, mpsc::Sender<Event>>> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -280,3 +323,6 @@ pub fn unix_now() -> UnixTime {
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     UnixTime(u64::try_from(unix.unwrap().as_millis()).unwrap())
 }
+
+/// Events of one command: tries of a test's patience, and the last.
+const EVENTS_MAX: usize = 1_024;
