@@ -252,9 +252,11 @@ impl App {
         contents: Vec<Content>,
         expiry: ExpiryClass,
     ) -> Result<Vec<Posted>, Failure> {
-        let sent = unix_now();
+        let now = unix_now();
         let mut posted = Vec::with_capacity(contents.len());
-        for content in contents {
+        for (nth, content) in (0_u64..).zip(contents) {
+            // A millisecond apart, so that letters written together keep their order.
+            let sent = UnixTime(now.0.saturating_add(nth));
             let id = LetterId(draw(&mut self.rng));
             let letter = Letter { id, sent, content };
             posted.push(Posted::new(to.account, letter, expiry)?);

@@ -100,7 +100,7 @@ async fn visit(
     let gathered = go(app, road, all, &mut teller).await?;
     let Teller {
         spinner,
-        came,
+        mut came,
         stored,
         queued,
         ..
@@ -109,6 +109,7 @@ async fn visit(
     if show {
         // Strangers among them are contacts only now.
         let contacts = app.contacts()?;
+        came.sort_by_key(|one| (one.letter.sent, one.letter.id));
         for received in &came {
             shape::received(received, app.name_of(&contacts, &received.from), voice)?;
             app.mark_read(received)?;

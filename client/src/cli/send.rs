@@ -60,8 +60,8 @@ fn contents(args: &SendArgs) -> Result<Vec<Content>, Failure> {
             let text = "nothing to send: give TEXT, - for standard input, or --file PATH";
             return Err(Failure::Usage(text.to_owned()));
         }
-        [] => standard_input(TEXT_LARGE_BYTES_MAX + 1)?,
-        [dash] if dash == "-" => standard_input(TEXT_LARGE_BYTES_MAX + 1)?,
+        [] => standard_input(TEXT_LARGE_BYTES_MAX)?,
+        [dash] if dash == "-" => standard_input(TEXT_LARGE_BYTES_MAX)?,
         words => words.join(" "),
     };
     if text.is_empty() {
