@@ -117,5 +117,30 @@ async fn a_cut_is_noticed_and_after_it_the_next_question_is_answered() {
     assert_eq!(answer.body, asked.body);
 }
 
+/// The answer may take as long as it wants; a peer that is gone acknowledges nothing.
+#[tokio::test]
+async fn a_peer_that_is_gone_is_noticed_long_before_its_answer_would_be_late() {
+    let (near, far) = (relay(1), relay(2));
+    let target = far.endpoint.local_addr().unwrap();
+    let proxy = Proxy::start(target, ProxyConfig::default(), 7)
+        .await
+        .unwrap();
+    let links = Links::new(near.endpoint.clone());
+    let to = Target {
+        key: far.key,
+        addr: proxy.addr(),
+    };
+    let asked = Frame::new(FrameKind::OnionSmall, vec![1; 7_168]);
+    links.ask(to, &asked, DEADLINE).await.unwrap();
+    proxy.cut();
+    let for_ever = Duration::from_secs(100_000);
+    let asking = links.ask(to, &asked, for_ever);
+    let gone = tokio::time::timeout(DEADLINE, asking).await;
+    assert_eq!(gone.unwrap(), Err(AskFailure::Late { silent: true }));
+    let dialling = links.ask(to, &asked, for_ever);
+    let gone = tokio::time::timeout(DEADLINE, dialling).await;
+    assert!(matches!(gone.unwrap(), Err(AskFailure::NoLink(_))));
+}
+
 /// Only there to end a broken run.
 const DEADLINE: Duration = Duration::from_secs(60);

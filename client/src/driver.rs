@@ -459,7 +459,8 @@ fn read_clocks(start: StdInstant) -> Now {
     }
 }
 
-fn unix_now() -> UnixTime {
+/// This machine's clock.
+pub(crate) fn unix_now() -> UnixTime {
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     UnixTime(unix.map_or(0, |unix| {
         u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)

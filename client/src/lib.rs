@@ -9,11 +9,18 @@
 //! 5. [`home`]: the encrypted file that all of it lies in
 //!
 //! 6. [`driver`]: the only part that opens connections
+//! 7. [`app`]: an open home, and a visit to the network on its behalf
+//! 8. [`cli`]: the program `poste`: arguments in, exit code out
 //!
 //! Formats and promises: `docs/spec/letters.md`.
 
+use std::ffi::OsString;
+use std::process::ExitCode;
+
 pub mod account;
+pub mod app;
 mod cipher;
+pub mod cli;
 pub mod contacts;
 pub mod conversation;
 pub mod driver;
@@ -22,3 +29,13 @@ pub mod identity;
 pub mod inbox;
 pub mod invitation;
 pub mod outbox;
+
+/// The program on the arguments of this process.
+pub fn main() -> ExitCode {
+    main_with(std::env::args_os().collect())
+}
+
+/// The program on `args`, of which the first is its name; for programs that contain this one.
+pub fn main_with(args: Vec<OsString>) -> ExitCode {
+    cli::run(args)
+}

@@ -28,6 +28,17 @@ pub struct Posted {
     pub letter: Letter,
     /// How far it has got.
     pub progress: Progress,
+    /// What stood in its way at the last try; `None` once it is stored.
+    pub setback: Option<Setback>,
+}
+
+/// Why a letter is not stored yet, for whoever looks at the outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setback {
+    /// In words; at most [`REASON_BYTES_MAX`] are kept.
+    pub reason: String,
+    /// Not tried again by itself before this.
+    pub next: UnixTime,
 }
 
 /// How far a letter has got; what is told of it is never more than this.
@@ -66,6 +77,7 @@ impl Posted {
             expiry,
             letter,
             progress: Progress::Queued,
+            setback: None,
         })
     }
 
@@ -97,6 +109,7 @@ impl Posted {
         match self.progress {
             Progress::Queued | Progress::Sealed(_) | Progress::Stored { .. } => {
                 self.progress = Progress::Stored { copies, until };
+                self.setback = None;
             }
             Progress::Delivered | Progress::Expired => {}
         }
@@ -207,9 +220,20 @@ pub fn acknowledge(
             },
         },
         progress: Progress::Queued,
+        setback: None,
     };
     change.put(&posted)?;
     Ok(Some(posted))
+}
+
+impl Setback {
+    fn read(reader: &mut Reader) -> Result<Self, Malformed> {
+        let next = UnixTime(reader.u64("next try")?);
+        let length = reader.count("reason", REASON_BYTES_MAX)?;
+        let reason = String::from_utf8(reader.take("reason", length)?.to_vec())
+            .map_err(|_| reader.wrong("reason"))?;
+        Ok(Self { reason, next })
+    }
 }
 
 impl Record for Posted {
@@ -242,6 +266,16 @@ impl Record for Posted {
                 writer.u8(EXPIRED);
             }
         }
+        let setback = self.setback.as_ref();
+        writer.u8(u8::from(setback.is_some()));
+        if let Some(Setback { reason, next }) = setback {
+            let end = reason.floor_char_boundary(REASON_BYTES_MAX);
+            let reason = reason.get(..end).unwrap_or_default();
+            writer
+                .u64(next.0)
+                .count(reason.len())
+                .put(reason.as_bytes());
+        }
         // `Posted::new` has encoded it once, so this does not fail.
         writer.put(&self.letter.encode().unwrap_or_default());
     }
@@ -272,12 +306,17 @@ impl Record for Posted {
             EXPIRED => Progress::Expired,
             _ => return Err(reader.wrong("progress")),
         };
+        let setback = match reader.flag("setback present")? {
+            true => Some(Setback::read(reader)?),
+            false => None,
+        };
         let letter = Letter::read(reader.rest())?;
         Ok(Self {
             to,
             expiry,
             letter,
             progress,
+            setback,
         })
     }
 }
@@ -307,6 +346,8 @@ impl Record for Owed {
     }
 }
 
+/// Bytes of a reason that are kept: two lines of a terminal.
+pub const REASON_BYTES_MAX: usize = 160;
 /// Acknowledgements owed to one contact: eight letters' worth.
 pub const OWED_MAX: usize = 8 * ACKNOWLEDGED_MAX;
 
@@ -372,6 +413,13 @@ mod tests {
         stages.push(posted.clone());
         posted.stored(3, Hour(9));
         stages.push(posted.clone());
+        stages.push(Posted {
+            setback: Some(Setback {
+                reason: "no card was found".to_owned(),
+                next: UnixTime(7),
+            }),
+            ..posted.clone()
+        });
         for progress in [Progress::Delivered, Progress::Expired] {
             stages.push(Posted {
                 progress,

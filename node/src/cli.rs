@@ -25,8 +25,13 @@ use crate::{check, shutdown, status};
 
 /// Runs the program on `args`, of which the first is its name.
 ///
-/// `launcher` says how a devnet starts its relays; `None` means with the running executable itself.
-pub fn run(args: impl IntoIterator<Item = OsString>, launcher: Option<DevnetLauncher>) -> ExitCode {
+/// `launcher` says how a devnet starts its relays; `None` means with the running executable itself. `parts`
+/// is what `run` makes a relay of.
+pub fn run(
+    args: impl IntoIterator<Item = OsString>,
+    launcher: Option<DevnetLauncher>,
+    parts: Parts,
+) -> ExitCode {
     let voice = Voice::from_environment();
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
@@ -35,7 +40,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, launcher: Option<DevnetLaun
             return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 });
         }
     };
-    match cli.act(voice, launcher) {
+    match cli.act(voice, launcher, parts) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             voice.complain(&failure);
@@ -148,14 +153,19 @@ struct Made {
 }
 
 impl Cli {
-    fn act(self, voice: Voice, launcher: Option<DevnetLauncher>) -> Result<(), RunFailure> {
+    fn act(
+        self,
+        voice: Voice,
+        launcher: Option<DevnetLauncher>,
+        parts: Parts,
+    ) -> Result<(), RunFailure> {
         let Self { common, command } = self;
         let home = || Home::choose(common.home.clone());
         match command {
             Verb::Init { network, profile } => {
                 init(&home()?, &network, profile.into(), common.json, voice)
             }
-            Verb::Run { parent } => run_relay(home()?, parent, &common.log),
+            Verb::Run { parent } => run_relay(home()?, parent, &common.log, parts),
             Verb::Status { watch } => show_status(&home()?, watch, common.json, voice),
             Verb::Check => check_all(&home()?, common.json, voice),
             Verb::Config {
@@ -215,7 +225,7 @@ fn init(
     Ok(())
 }
 
-fn run_relay(home: Home, parent: Option<u32>, log: &str) -> Result<(), RunFailure> {
+fn run_relay(home: Home, parent: Option<u32>, log: &str, parts: Parts) -> Result<(), RunFailure> {
     start_log(log)?;
     if let Some(parent) = parent {
         let alive = shutdown::die_with(parent).map_err(|source| RunFailure::System {
@@ -235,7 +245,7 @@ fn run_relay(home: Home, parent: Option<u32>, log: &str) -> Result<(), RunFailur
     let outcome = runtime.block_on(async {
         let stop = CancellationToken::new();
         shutdown::on_signals(&stop).map_err(signals_failed)?;
-        run::run(config, site, Parts::default(), stop).await
+        run::run(config, site, parts, stop).await
     });
     // What is still running is past its time; nothing acknowledged depends on it.
     runtime.shutdown_background();

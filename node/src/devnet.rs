@@ -88,7 +88,11 @@ impl DevnetLauncher {
     }
 
     fn command(&self, home: &Home) -> io::Result<Command> {
-        let log = File::create(home.dir().join("relay.log"))?;
+        // A relay that was killed and started again goes on in its log.
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(home.dir().join("relay.log"))?;
         let mut command = Command::new(&self.exe);
         command
             .args(&self.relay_args_prefix)
@@ -170,13 +174,27 @@ impl Devnet {
         Ok(())
     }
 
+    /// Asks one relay to end and reaps it; kills it if it is not gone in time.
+    pub async fn stop_one(&mut self, index: usize) -> Result<(), DevnetFailure> {
+        let Some(mut child) = self.relay_mut(index)?.child.take() else {
+            return Ok(());
+        };
+        ask_to_end(&child);
+        if tokio::time::timeout(STOP_WAIT, child.wait()).await.is_err() {
+            child.kill().await.map_err(DevnetFailure::Wait)?;
+        }
+        Ok(())
+    }
+
+    /// Has relays that are started from here on run another program.
+    pub fn set_launcher(&mut self, launcher: DevnetLauncher) {
+        self.launcher = launcher;
+    }
+
     /// Asks every relay to end, kills what is left after `STOP_WAIT`, reaps all.
     pub async fn stop(&mut self) {
         for child in self.relays.iter().filter_map(|relay| relay.child.as_ref()) {
-            let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
-            if let Some(pid) = pid {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-            }
+            ask_to_end(child);
         }
         let until = tokio::time::Instant::now() + STOP_WAIT;
         for relay in &mut self.relays {
@@ -215,6 +233,14 @@ impl Devnet {
 
     fn relay_mut(&mut self, index: usize) -> Result<&mut DevnetRelay, DevnetFailure> {
         self.relays.get_mut(index).ok_or(DevnetFailure::Nodes)
+    }
+}
+
+fn ask_to_end(child: &Child) {
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+    if let Some(pid) = pid {
+        // It may have ended by itself meanwhile.
+        let _ended = kill(Pid::from_raw(pid), Signal::SIGTERM);
     }
 }
 

@@ -17,7 +17,7 @@ use poste_link::network_file::NetworkFile;
 use poste_link::{Endpoint, Frame, Greeting, Identity, LinkConfig, Links};
 use swarm_proto::crypto::{Crypto, SecretKey};
 use swarm_proto::effects::{Command, Effect, Effects, Event, Input, OpId, PeerChange, SignId};
-use swarm_proto::id::{NodeId, NodeKey};
+use swarm_proto::id::{EnvelopeId, NodeId, NodeKey};
 use swarm_proto::limits;
 use swarm_proto::members::{Address, Record};
 use swarm_proto::network::Network;
@@ -142,6 +142,7 @@ pub(crate) struct Handle {
 /// What the operator may ask the loop.
 enum Question {
     Usage(oneshot::Sender<(Usage, usize)>),
+    Holds(Vec<EnvelopeId>, oneshot::Sender<Vec<EnvelopeId>>),
 }
 
 /// What happened at the core, for the operator.
@@ -348,6 +349,13 @@ impl Handle {
         self.questions.send(Question::Usage(to)).await.ok()?;
         answer.await.ok()
     }
+
+    /// Which of these envelopes are durable here; at most [`limits::IDS_PER_MESSAGE_MAX`].
+    pub(crate) async fn holds(&self, ids: Vec<EnvelopeId>) -> Option<Vec<EnvelopeId>> {
+        let (to, answer) = oneshot::channel();
+        self.questions.send(Question::Holds(ids, to)).await.ok()?;
+        answer.await.ok()
+    }
 }
 
 impl Driver {
@@ -482,6 +490,13 @@ impl Driver {
                     if let StoreDone::Usage(usage) = done {
                         // The asker may have given up meanwhile.
                         let _given_up = to.send((usage, unfinished));
+                    }
+                });
+            }
+            Question::Holds(ids, to) => {
+                self.store.submit(StoreOp::Have { ids }, move |done| {
+                    if let StoreDone::Have(here) = done {
+                        let _given_up = to.send(here);
                     }
                 });
             }

@@ -38,14 +38,24 @@ pub mod store;
 
 /// The program on the arguments of this process.
 pub fn main() -> ExitCode {
-    main_with(std::env::args_os().collect(), None)
+    main_with(
+        std::env::args_os().collect(),
+        None,
+        driver::Parts::default(),
+    )
 }
 
 /// The program on `args`, of which the first is its name; for programs that contain this one.
 ///
+/// `launcher` says how a devnet starts its relays, `parts` what a relay is made of.
+///
 /// If `SSLKEYLOGFILE` is set, the process starts itself again without it: TLS libraries would write
 /// session keys there, and one process cannot safely take it out of its own environment.
-pub fn main_with(args: Vec<OsString>, launcher: Option<devnet::DevnetLauncher>) -> ExitCode {
+pub fn main_with(
+    args: Vec<OsString>,
+    launcher: Option<devnet::DevnetLauncher>,
+    parts: driver::Parts,
+) -> ExitCode {
     if std::env::var_os(KEY_LOG).is_some() {
         let again = std::env::current_exe().map(|exe| {
             Command::new(exe)
@@ -59,7 +69,7 @@ pub fn main_with(args: Vec<OsString>, launcher: Option<devnet::DevnetLauncher>) 
         ));
         return ExitCode::from(failure::EXIT_USER);
     }
-    cli::run(args, launcher)
+    cli::run(args, launcher, parts)
 }
 
 const KEY_LOG: &str = "SSLKEYLOGFILE";

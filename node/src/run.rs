@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use data_encoding::HEXLOWER;
 use poste_link::network_file::NetworkFile;
 use poste_link::{LinkConfig, LinkCount};
 use swarm_proto::effects::{Command, Input, PeerChange};
@@ -23,7 +24,7 @@ use crate::failure::RunFailure;
 use crate::home::{Home, HomeLock};
 use crate::keys::{Keys, Seed};
 use crate::shutdown;
-use crate::status::{self, Status, StatusSource, Verdict};
+use crate::status::{self, HoldsSource, Sources, Status, StatusSource, Verdict};
 use crate::store::StoreConfig;
 
 /// A relay's home, opened and checked.
@@ -99,6 +100,11 @@ fn start(
         store: store_config(config),
     };
     let (relay, core) = driver::start(setup, parts, tracker, stop.clone())?;
+    // A port that the system chose for letters is discovery's port too: others derive one from the other.
+    let listen = relay
+        .endpoint
+        .local_addr()
+        .map_or(listen, |bound| SocketAddr::new(listen.ip(), bound.port()));
     let discovery = DiscoveryConfig {
         network: site.network.network.clone(),
         seed: site.seed.clone(),
@@ -113,8 +119,11 @@ fn start(
         tracker.spawn(tell_address(discovery.clone(), core, stop.clone()));
     }
     tracker.spawn(watch_clock(relay.clone(), stop.clone()));
-    let source = status_source(config, site, relay, discovery);
-    status::serve(&site.home.socket_path(), source, tracker, stop.clone())?;
+    let sources = Sources {
+        holds: holds_source(relay.clone()),
+        status: status_source(config, site, relay, discovery),
+    };
+    status::serve(&site.home.socket_path(), sources, tracker, stop.clone())?;
     tracing::info!("relay {} runs", site.seed.node_key().node_id());
     Ok(())
 }
@@ -253,6 +262,16 @@ fn status_source(
     })
 }
 
+fn holds_source(relay: Handle) -> HoldsSource {
+    Arc::new(move |ids| {
+        let relay = relay.clone();
+        Box::pin(async move {
+            let asked = tokio::time::timeout(USAGE_WAIT, relay.holds(ids)).await;
+            asked.ok().flatten()
+        })
+    })
+}
+
 fn fill_links(status: &mut Status, relay: &Handle) {
     let (members, clients) = relay.endpoint.held_links();
     status.links.members = number(members);
@@ -283,6 +302,7 @@ fn fill_members(status: &mut Status, relay: &Handle, network: &Network) {
     };
     let epoch = network.scale.epoch_of(relay.gate.clock.read().unix);
     status.members.known = number(members.len());
+    status.members.hash = HEXLOWER.encode(members.hash());
     status.members.eligible = number(Eligible::of(network, &members, epoch).len());
 }
 

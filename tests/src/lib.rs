@@ -1,4 +1,7 @@
 //! Real processes: promises kept end to end, and what it takes to test them.
 
+pub mod attacker;
+pub mod correspondent;
+pub mod net;
 pub mod proxy;
 pub mod skip;

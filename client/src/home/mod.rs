@@ -331,7 +331,8 @@ fn read_key_row(db: &Database) -> Result<Option<Vec<u8>>, HomeError> {
     Ok(row.map(|row| row.value().to_vec()))
 }
 
-fn file_of(folder: &Path) -> PathBuf {
+/// The file of a home in a folder.
+pub(crate) fn file_of(folder: &Path) -> PathBuf {
     folder.join("home.redb")
 }
 

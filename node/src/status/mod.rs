@@ -1,7 +1,7 @@
 //! What a relay tells its operator: one snapshot, as JSON for scripts and as a table for people.
 //!
 //! It carries no mailbox, no envelope id and no address but the relay's own. The control socket that
-//! carries it is in [`socket`](self::serve).
+//! carries it is in [`socket`](self::serve), where one may also ask which of some known envelopes are here.
 
 mod socket;
 mod table;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use socket::{SocketFailure, StatusSource, ask, serve};
+pub use socket::{HoldsSource, SocketFailure, Sources, StatusSource, ask, ask_holds, serve};
 pub use table::table;
 
 /// One snapshot. Fields that a relay does not know are zero or `null`.
@@ -103,6 +103,8 @@ pub struct Members {
     pub known: u64,
     /// Those that may hold in this epoch.
     pub eligible: u64,
+    /// Names the list: equal at two relays that know the same records, 64 hexadecimal digits.
+    pub hash: String,
 }
 
 /// What this relay holds.

@@ -1,8 +1,9 @@
 //! The control socket: a Unix socket in the relay's home, open to its owner only.
 //!
 //! One line of JSON asks, one line answers: `{"ask":"status"}` is answered by
-//! `{"ok":true,"status":{...}}`, anything else by `{"ok":false,"error":"..."}`. It only tells; stopping a
-//! relay is a signal's work.
+//! `{"ok":true,"status":{...}}`, `{"ask":{"holds":["<envelope id>", ...]}}` by `{"ok":true,"holds":[...]}`
+//! with those of the ids that are durable here, anything else by `{"ok":false,"error":"..."}`. It only
+//! tells; stopping a relay is a signal's work.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -21,9 +22,24 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::Status;
+use swarm_proto::id::EnvelopeId;
+use swarm_proto::limits;
 
 /// Makes a snapshot when somebody asks.
 pub type StatusSource = Arc<dyn Fn() -> BoxFuture<'static, Status> + Send + Sync>;
+
+/// Says which of some envelopes are durable here; `None` if the store does not answer in time.
+pub type HoldsSource =
+    Arc<dyn Fn(Vec<EnvelopeId>) -> BoxFuture<'static, Option<Vec<EnvelopeId>>> + Send + Sync>;
+
+/// Where the socket's answers come from.
+#[derive(Clone)]
+pub struct Sources {
+    /// The snapshot.
+    pub status: StatusSource,
+    /// Which envelopes are here.
+    pub holds: HoldsSource,
+}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,13 +51,17 @@ struct Request {
 #[serde(rename_all = "snake_case")]
 enum Ask {
     Status,
+    /// Envelope ids, 64 hexadecimal digits each.
+    Holds(Vec<String>),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Answer {
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holds: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -51,7 +71,7 @@ struct Answer {
 /// A socket left by a crash is replaced; one on which somebody answers is not.
 pub fn serve(
     path: &Path,
-    source: StatusSource,
+    sources: Sources,
     tracker: &TaskTracker,
     stop: CancellationToken,
 ) -> Result<(), SocketFailure> {
@@ -75,7 +95,7 @@ pub fn serve(
     tracker.spawn(async move {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = accept(&listener, &source, &inner, &stop) => {}
+            () = accept(&listener, &sources, &inner, &stop) => {}
         }
         let _ = std::fs::remove_file(path);
     });
@@ -84,7 +104,7 @@ pub fn serve(
 
 async fn accept(
     listener: &UnixListener,
-    source: &StatusSource,
+    sources: &Sources,
     tracker: &TaskTracker,
     stop: &CancellationToken,
 ) {
@@ -95,11 +115,11 @@ async fn accept(
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (source, stop) = (Arc::clone(source), stop.clone());
+                let (sources, stop) = (sources.clone(), stop.clone());
                 tracker.spawn(async move {
                     tokio::select! {
                         () = stop.cancelled() => {}
-                        _ = tokio::time::timeout(TALK_MAX, talk(stream, source)) => {}
+                        _ = tokio::time::timeout(TALK_MAX, talk(stream, sources)) => {}
                     }
                     drop(place);
                 });
@@ -113,7 +133,7 @@ async fn accept(
     }
 }
 
-async fn talk(stream: UnixStream, source: StatusSource) -> io::Result<()> {
+async fn talk(stream: UnixStream, sources: Sources) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     loop {
@@ -129,14 +149,13 @@ async fn talk(stream: UnixStream, source: StatusSource) -> io::Result<()> {
         let answer = match serde_json::from_str::<Request>(line.trim_end()) {
             Ok(Request { ask: Ask::Status }) => Answer {
                 ok: true,
-                status: Some(source().await),
-                error: None,
+                status: Some((sources.status)().await),
+                ..Answer::default()
             },
-            Err(error) => Answer {
-                ok: false,
-                status: None,
-                error: Some(error.to_string()),
-            },
+            Ok(Request {
+                ask: Ask::Holds(ids),
+            }) => holds(&sources, &ids).await.unwrap_or_else(Answer::no),
+            Err(error) => Answer::no(error.to_string()),
         };
         let mut text = serde_json::to_string(&answer)?;
         text.push('\n');
@@ -147,8 +166,50 @@ async fn talk(stream: UnixStream, source: StatusSource) -> io::Result<()> {
     }
 }
 
-/// Asks the relay whose socket is at `path`.
+async fn holds(sources: &Sources, ids: &[String]) -> Result<Answer, String> {
+    if ids.len() > limits::IDS_PER_MESSAGE_MAX {
+        return Err(format!("at most {} ids", limits::IDS_PER_MESSAGE_MAX));
+    }
+    let ids = ids
+        .iter()
+        .map(|id| EnvelopeId::from_hex(id).ok_or("not an envelope id"));
+    let ids: Vec<EnvelopeId> = ids.collect::<Result<_, _>>()?;
+    let here = (sources.holds)(ids).await;
+    let here = here.ok_or("the store does not answer")?;
+    Ok(Answer {
+        ok: true,
+        holds: Some(here.iter().map(EnvelopeId::to_hex).collect()),
+        ..Answer::default()
+    })
+}
+
+impl Answer {
+    fn no(error: impl Into<String>) -> Self {
+        Self {
+            error: Some(error.into()),
+            ..Self::default()
+        }
+    }
+}
+
+/// Asks the relay whose socket is at `path` for a snapshot.
 pub async fn ask(path: &Path) -> Result<Status, SocketFailure> {
+    let answer = question(path, Ask::Status).await?;
+    answer.status.ok_or_else(|| nothing(answer.error))
+}
+
+/// Asks the relay whose socket is at `path` which of these envelopes are durable there; `ids` are at most
+/// [`limits::IDS_PER_MESSAGE_MAX`] times 64 hexadecimal digits.
+pub async fn ask_holds(path: &Path, ids: Vec<String>) -> Result<Vec<String>, SocketFailure> {
+    let answer = question(path, Ask::Holds(ids)).await?;
+    answer.holds.ok_or_else(|| nothing(answer.error))
+}
+
+fn nothing(error: Option<String>) -> SocketFailure {
+    SocketFailure::Answer(error.unwrap_or_else(|| "nothing in it".to_owned()))
+}
+
+async fn question(path: &Path, ask: Ask) -> Result<Answer, SocketFailure> {
     check_length(path)?;
     let io = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
@@ -161,7 +222,7 @@ pub async fn ask(path: &Path) -> Result<Status, SocketFailure> {
     };
     let talk = async {
         let mut stream = UnixStream::connect(path).await?;
-        let mut text = serde_json::to_string(&Request { ask: Ask::Status })?;
+        let mut text = serde_json::to_string(&Request { ask })?;
         text.push('\n');
         stream.write_all(text.as_bytes()).await?;
         let mut line = String::new();
@@ -175,11 +236,7 @@ pub async fn ask(path: &Path) -> Result<Status, SocketFailure> {
         .await
         .map_err(|_| SocketFailure::Silent(path.to_owned()))?
         .map_err(io)?;
-    let answer: Answer =
-        serde_json::from_str(&line).map_err(|error| SocketFailure::Answer(error.to_string()))?;
-    answer.status.ok_or_else(|| {
-        SocketFailure::Answer(answer.error.unwrap_or_else(|| "no status".to_owned()))
-    })
+    serde_json::from_str(&line).map_err(|error| SocketFailure::Answer(error.to_string()))
 }
 
 fn check_length(path: &Path) -> Result<(), SocketFailure> {
@@ -235,8 +292,8 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 const CALLERS_MAX: usize = 8;
 /// A caller's time, so that eight idle ones cannot keep the operator out.
 const TALK_MAX: Duration = Duration::from_secs(10);
-/// Far more than any request has.
-const REQUEST_BYTES_MAX: u64 = 4_096;
+/// As many ids as one question may name, in hexadecimal with their quotes, and some room.
+const REQUEST_BYTES_MAX: u64 = 80 * 1024;
 /// A status with every epoch and hour of 31 days is about 100 KiB.
 const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
@@ -244,15 +301,18 @@ const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 mod tests {
     use super::*;
 
-    fn source() -> StatusSource {
-        Arc::new(|| {
-            Box::pin(async {
-                Status {
-                    faults: 7,
-                    ..Status::default()
-                }
-            })
-        })
+    fn sources() -> Sources {
+        let status = || Status {
+            faults: 7,
+            ..Status::default()
+        };
+        let odd = |id: &EnvelopeId| id.0.last().is_some_and(|last| last % 2 == 1);
+        Sources {
+            status: Arc::new(move || Box::pin(async move { status() })),
+            holds: Arc::new(move |ids| {
+                Box::pin(async move { Some(ids.into_iter().filter(odd).collect()) })
+            }),
+        }
     }
 
     struct Served {
@@ -267,7 +327,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let served = Self { dir, tracker, stop };
             let stop = served.stop.clone();
-            serve(&served.path(), source(), &served.tracker, stop).unwrap();
+            serve(&served.path(), sources(), &served.tracker, stop).unwrap();
             served
         }
 
@@ -294,13 +354,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_full_question_about_envelopes_is_answered_with_those_that_are_here() {
+        let served = Served::start();
+        let id = |n: usize| format!("{n:064x}");
+        let ids: Vec<String> = (0..limits::IDS_PER_MESSAGE_MAX).map(id).collect();
+        let here = ask_holds(&served.path(), ids.clone()).await.unwrap();
+        let odd: Vec<String> = ids.iter().skip(1).step_by(2).cloned().collect();
+        assert_eq!(here, odd);
+        let too_many = [ids, vec![id(0)]].concat();
+        let error = ask_holds(&served.path(), too_many).await.unwrap_err();
+        assert!(error.to_string().contains("at most 1024 ids"), "{error}");
+    }
+
+    #[tokio::test]
     async fn nonsense_is_answered_with_an_error_and_the_socket_stays() {
         let served = Served::start();
-        let long = vec![b'x'; 10_000];
+        let long = vec![b'x'; 200_000];
         for bytes in [
             &b"\n"[..],
             b"{}\n",
             b"{\"ask\":\"keys\"}\n",
+            b"{\"ask\":{\"holds\":[\"12\"]}}\n",
             b"\xff\n",
             &long,
         ] {
@@ -316,7 +390,7 @@ mod tests {
         let again = |served: &Served| {
             serve(
                 &served.path(),
-                source(),
+                sources(),
                 &TaskTracker::new(),
                 CancellationToken::new(),
             )

@@ -31,6 +31,11 @@ pub struct LinkConfig {
     pub idle_max: Duration,
     /// Time for a handshake and for the hello after it, each.
     pub handshake_wait: Duration,
+    /// Time in which a relay that is dialled has to answer; a first try and two repetitions.
+    pub dial_wait: Duration,
+    /// Silence after a question that means that nobody is there: a peer that lives acknowledges at once,
+    /// however long its answer takes.
+    pub silence_max: Duration,
     /// Time for one frame to come in or go out whole; a peer that is slower is cut off.
     pub frame_wait: Duration,
     /// How often a dialled link says that it is there; `None` leaves it silent, as relays do.
@@ -67,6 +72,8 @@ impl Default for LinkConfig {
             bodies_per_link_max: 4,
             idle_max: Duration::from_secs(300),
             handshake_wait: Duration::from_secs(10),
+            dial_wait: Duration::from_secs(5),
+            silence_max: Duration::from_secs(3),
             frame_wait: Duration::from_secs(30),
             keep_alive: None,
             faults_per_link_max: 8,

@@ -205,7 +205,7 @@ impl Endpoint {
             .quinn
             .connect_with(self.dial.clone(), addr, &name)
             .map_err(|failure| LinkFailure::Undialable(failure.to_string()))?;
-        let connection = timeout(self.shared.config.handshake_wait, connecting)
+        let connection = timeout(self.shared.config.dial_wait, connecting)
             .await
             .map_err(|_late| LinkFailure::Unreachable)??;
         if peer_key(&connection) != Some(key) {
@@ -257,6 +257,7 @@ impl Endpoint {
             version,
             clock_offset_ms: offset_ms(theirs.time, ours.time.plus(half)),
             frame_wait: shared.config.frame_wait,
+            silence_max: shared.config.silence_max,
         })
     }
 }

@@ -3,6 +3,7 @@
 //! A link is a handle; it lives until its last handle is dropped or either side closes it. It answers
 //! nothing: whoever wants to be asked is dialled.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ pub struct Link {
     pub(crate) version: u16,
     pub(crate) clock_offset_ms: i64,
     pub(crate) frame_wait: Duration,
+    pub(crate) silence_max: Duration,
 }
 
 impl Link {
@@ -45,7 +47,9 @@ impl Link {
         self.clock_offset_ms
     }
 
-    /// Sends `frame` and waits for its one answer, at most for `deadline`.
+    /// Sends `frame` and waits for its one answer, at most for `deadline`; less if nothing at all is heard
+    /// of the peer, so that each relay of a road notices its own dead neighbour before the one behind it
+    /// gives up.
     ///
     /// # Errors
     /// [`AskFailure`]. After a failure the relay may or may not have acted.
@@ -54,15 +58,20 @@ impl Link {
             return Err(AskFailure::Unsendable(frame.kind));
         }
         let heard = self.datagrams_heard();
-        match timeout(deadline, self.exchange(frame)).await {
-            Ok(answer) => answer,
-            Err(_late) => {
-                self.counts.one(LinkCount::Late);
-                Err(AskFailure::Late {
-                    silent: self.datagrams_heard() == heard,
-                })
-            }
+        let mut exchange = pin!(self.exchange(frame));
+        let first = self.silence_max.min(deadline);
+        if let Ok(answer) = timeout(first, &mut exchange).await {
+            return answer;
         }
+        if self.datagrams_heard() != heard
+            && let Ok(answer) = timeout(deadline.saturating_sub(first), exchange).await
+        {
+            return answer;
+        }
+        self.counts.one(LinkCount::Late);
+        Err(AskFailure::Late {
+            silent: self.datagrams_heard() == heard,
+        })
     }
 
     /// Sends `frame` and waits until it is handed to the network; it may still be lost with the link.

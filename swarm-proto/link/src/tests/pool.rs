@@ -141,7 +141,7 @@ async fn a_peer_that_crashed_and_came_back_is_reached_by_the_next_question() {
 #[tokio::test]
 async fn a_dead_address_is_not_dialled_again_at_once_but_another_one_is() {
     let config = LinkConfig {
-        handshake_wait: Duration::from_millis(300),
+        dial_wait: Duration::from_millis(300),
         dial_pause_min: Duration::from_secs(600),
         dial_pause_max: Duration::from_secs(600),
         ..LinkConfig::default()
