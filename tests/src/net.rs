@@ -6,14 +6,15 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::expect_used,
     clippy::panic,
     reason = "what only tests call fails as a test does"
 )]
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::{Mutex, MutexGuard};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -44,7 +45,7 @@ impl Net {
 
     /// The same with any launcher, not waiting until they know each other.
     pub async fn launch(launcher: DevnetLauncher, nodes: usize) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = TURN.lock().await;
         let dir = tempfile::tempdir().unwrap();
         let plan = DevnetPlan {
             nodes,
@@ -232,4 +233,4 @@ pub const MINUTE_MS: u32 = 100;
 pub const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-static TURN: Mutex<()> = Mutex::new(());
+static TURN: Mutex<()> = Mutex::const_new(());
