@@ -167,7 +167,7 @@ impl Report {
     pub(super) fn table(&self, voice: Voice, took: Duration) {
         let repair = match self.copies_after_repair {
             Some(copies) => copies.to_string(),
-            None => "not built yet: dead holders are not replaced".to_owned(),
+            None => "not built yet".to_owned(),
         };
         let rows = [
             ("relays, processes", self.relays.to_string()),
