@@ -227,12 +227,10 @@ impl Errand {
             }
             Ok(Message::Elsewhere(_)) => self.refused(holder, Refusal::WrongHolder),
             Ok(message) => self.take(now, holder, message, rng),
-            Err(
-                AskFailure::Guard
-                | AskFailure::Timeout
-                | AskFailure::Hop { .. }
-                | AskFailure::Senseless,
-            ) => {
+            // The holder has nothing to do with it: it is asked again at once, by the other guard. When no
+            // guard is left there is no path, and that leads to a pause.
+            Err(AskFailure::Guard) => self.trouble = Trouble::Unreachable,
+            Err(AskFailure::Timeout | AskFailure::Hop { .. } | AskFailure::Senseless) => {
                 self.tried.insert(holder);
                 self.trouble = Trouble::Unreachable;
             }
