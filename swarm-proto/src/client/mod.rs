@@ -283,6 +283,7 @@ pub struct Client {
     answered: BTreeSet<NodeKey>,
     ready: bool,
     list_due: Instant,
+    list_enough: Option<Instant>,
     pinned: Pinned,
     avoid: BTreeMap<NodeId, Instant>,
     errands: BTreeMap<CommandId, Errand>,
@@ -322,6 +323,7 @@ impl Client {
             answered: BTreeSet::new(),
             ready: false,
             list_due: now.mono,
+            list_enough: None,
             pinned,
             avoid: BTreeMap::new(),
             errands: BTreeMap::new(),
@@ -352,6 +354,7 @@ impl Client {
         let errands = self.errands.values().filter_map(Errand::wakes);
         asks.chain(loading)
             .chain(errands)
+            .chain(self.list_enough)
             .chain([self.list_due])
             .min()
     }
@@ -398,6 +401,9 @@ impl Client {
         };
         if let Err(failure) = answer {
             self.blame(now, &asked.path, failure);
+            if failure == AskFailure::Guard && self.pinned.put_last(&asked.path.guard()) {
+                out.push(Effect::Report(Event::Pinned(self.pinned.clone())));
+            }
         }
         let holder = asked.path.holder();
         if let Some(errand) = self.errands.get_mut(&asked.command) {
@@ -549,6 +555,9 @@ impl Client {
         for ask in late {
             self.listed(now, ask, None, out);
         }
+        if self.list_enough.is_some_and(|at| at <= now.mono) {
+            self.list_loaded(now, out);
+        }
         if self.list_due <= now.mono {
             self.load_list(now, out);
         }
@@ -563,11 +572,16 @@ impl Client {
             LIST_RETRY
         };
         self.list_due = now.mono.plus(again);
-        if !self.loading.is_empty() {
+        if self.loading.is_empty() {
+            self.answered.clear();
+        } else if self.ready {
             return;
         }
-        self.answered.clear();
-        let mut sources = self.sources.clone();
+        // While too few have answered, silent ones are not waited for: others are asked beside them.
+        let busy: BTreeSet<NodeKey> = self.loading.values().map(|l| l.source.key).collect();
+        let is_free =
+            |source: &&Source| !busy.contains(&source.key) && !self.answered.contains(&source.key);
+        let mut sources: Vec<Source> = self.sources.iter().filter(is_free).copied().collect();
         while sources.len() > SOURCES_ASKED {
             let at = usize::try_from(self.rng.next_u64() % sources.len() as u64).unwrap_or(0);
             sources.swap_remove(at);
@@ -625,11 +639,15 @@ impl Client {
         }
         if self.loading.is_empty() {
             self.list_loaded(now, out);
+        } else if !self.ready && self.answered.len() >= self.sources.len().min(SOURCES_NEEDED) {
+            let soon = now.mono.plus(STRAGGLERS_WAIT);
+            self.list_enough = Some(self.list_enough.map_or(soon, |at| at.min(soon)));
         }
     }
 
-    /// All sources that were asked have answered or failed ([LST-4]).
+    /// All sources that were asked have answered or failed, or enough have and the others are late.
     fn list_loaded(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.list_enough = None;
         let needed = self.sources.len().min(SOURCES_NEEDED);
         let answered = self.answered.len();
         if answered < needed || answered == 0 {
@@ -662,6 +680,8 @@ const AVOID_MAX: Duration = Duration::from_secs(600);
 const LIST_MINUTES: u64 = 60;
 /// Shortest pause between two looks at the member list.
 const LIST_RETRY: Duration = Duration::from_secs(3);
+/// How long further sources are waited for once enough have answered.
+const STRAGGLERS_WAIT: Duration = Duration::from_millis(500);
 /// Sources asked in one look.
 const SOURCES_ASKED: usize = 5;
 /// Sources that must agree to be complete, if so many are known.
