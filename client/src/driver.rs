@@ -99,7 +99,11 @@ impl Courier {
             source,
         })?;
         let greeting = Greeting::new(config.network.id());
-        let endpoint = Endpoint::client(socket, greeting, LinkConfig::home())?;
+        let links = LinkConfig {
+            handshake_wait: HANDSHAKE_WAIT,
+            ..LinkConfig::home()
+        };
+        let endpoint = Endpoint::client(socket, greeting, links)?;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|_| CourierFailure::Random)?;
         let start = StdInstant::now();
@@ -475,6 +479,8 @@ const EVENTS_MAX: usize = 256;
 const ANSWERS_MAX: usize = 64;
 /// How long the whole road of one question may take; the machine gives up a little later.
 const ASK_WAIT: Duration = Duration::from_secs(19);
+/// How long a handshake may take: three round trips by satellite. A dead guard costs this once.
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(4);
 /// How long a part of the member list may take.
 const LIST_WAIT: Duration = Duration::from_secs(10);
 /// The loop looks at the clock at least this often.

@@ -269,7 +269,9 @@ impl Record for Posted {
         let setback = self.setback.as_ref();
         writer.u8(u8::from(setback.is_some()));
         if let Some(Setback { reason, next }) = setback {
-            let end = reason.floor_char_boundary(REASON_BYTES_MAX);
+            let most = REASON_BYTES_MAX.min(reason.len());
+            let mut ends = (0..=most).rev();
+            let end = ends.find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
             let reason = reason.get(..end).unwrap_or_default();
             writer
                 .u64(next.0)

@@ -79,7 +79,7 @@ pub async fn frames(
         if let Ok(link) = endpoint.link(to.key, to.addr).await {
             while link.is_open() && Instant::now() < until {
                 // No answer is the usual answer.
-                let _silence = link.ask(&make(), Duration::from_millis(300)).await;
+                let _silence = link.ask(&make(), Duration::from_millis(30)).await;
                 sent += 1;
             }
         }

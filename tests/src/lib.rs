@@ -2,6 +2,7 @@
 
 pub mod attacker;
 pub mod correspondent;
+pub mod demo;
 pub mod net;
 pub mod proxy;
 pub mod skip;

@@ -414,7 +414,7 @@ fn draw<const N: usize>(rng: &mut ChaCha20Rng) -> [u8; N] {
     bytes
 }
 
-/// Whether a file of a letter may be written there: never over another one.
+/// Writes a letter's file durably; never over another one.
 ///
 /// # Errors
 /// [`Failure::File`].
@@ -432,7 +432,7 @@ pub fn write_new(path: &Path, content: &[u8]) -> Result<(), Failure> {
     file.sync_all().map_err(failed)
 }
 
-/// When `then` was, at least the beginning of its epoch's predecessor: for polling.
+/// The oldest epoch that may have got letters since a visit at `then`.
 pub(crate) fn epoch_before_grace(scale: TimeScale, then: UnixTime) -> Epoch {
     scale.epoch_of(then.minus(scale.minutes(LATE_MINUTES)))
 }
@@ -447,5 +447,6 @@ pub(crate) const POLLED: &str = "polled";
 const RELAY: &str = "relay ";
 /// Relays of invitations that are remembered: many more than a look at the member list asks.
 const RELAYS_KEPT_MAX: usize = 64;
-/// A relay takes letters for an epoch half an hour after it; clocks may differ by as much again.
-const LATE_MINUTES: u64 = 60;
+/// An epoch is read until two hours after its end, and once after that: relays take letters for it half an hour
+/// longer, and what only spares had is repaired within two intervals of an hour.
+const LATE_MINUTES: u64 = 120;

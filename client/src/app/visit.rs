@@ -10,6 +10,7 @@ mod send;
 use std::time::{Duration, Instant};
 
 use swarm_proto::client::Trouble;
+use swarm_proto::id::EnvelopeId;
 use swarm_proto::time::UnixTime;
 use swarm_proto::wire::refusal::{Refusal, name_of};
 
@@ -60,6 +61,8 @@ pub struct Settled {
     pub outcome: Outcome,
     /// How long it took from handing the envelope to the machine.
     pub took: Duration,
+    /// The envelope that holders keep, if they do.
+    pub envelope: Option<EnvelopeId>,
 }
 
 /// How far a letter has got.

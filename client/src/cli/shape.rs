@@ -130,6 +130,7 @@ pub(super) struct SettledShape {
     reason: Option<String>,
     next_try_ms: Option<u64>,
     ms: u64,
+    envelope: Option<String>,
 }
 
 impl SettledShape {
@@ -144,6 +145,7 @@ impl SettledShape {
             reason: None,
             next_try_ms: None,
             ms: u64::try_from(settled.took.as_millis()).unwrap_or(u64::MAX),
+            envelope: settled.envelope.map(|id| id.to_hex()),
         };
         match &settled.outcome {
             Outcome::Stored { copies, until } => {
@@ -211,6 +213,7 @@ pub(super) fn queued(posted: &Posted, of: u8, voice: Voice) -> Result<(), Failur
         reason: None,
         next_try_ms: None,
         ms: 0,
+        envelope: None,
     };
     voice.object(&shape)
 }
@@ -465,6 +468,7 @@ mod tests {
             letter: LetterId([0xab; 16]),
             outcome,
             took: Duration::from_millis(412),
+            envelope: Some(swarm_proto::id::EnvelopeId([0xcd; 32])),
         };
         to_value(SettledShape::of(&settled, 5)).unwrap()
     }
@@ -478,6 +482,7 @@ mod tests {
         let expected = json!({
             "id": "abababababababababababababababab", "state": "stored", "copies": 3, "of": 5,
             "until": 1_796_565_600_000_u64, "reason": null, "next_try_ms": null, "ms": 412,
+            "envelope": "cd".repeat(32),
         });
         assert_eq!(stored, expected);
     }

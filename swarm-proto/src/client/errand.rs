@@ -34,6 +34,9 @@ pub(super) struct Errand {
     epoch: Epoch,
     cell: Cell,
     asking: BTreeSet<NodeId>,
+    /// Of those that are asked, how many have been silent for long.
+    late: usize,
+    late_at: Option<Instant>,
     tried: BTreeSet<NodeId>,
     refused: BTreeMap<u16, (Refusal, BTreeSet<NodeId>)>,
     rounds: u32,
@@ -154,6 +157,8 @@ impl Errand {
             epoch,
             cell,
             asking: BTreeSet::new(),
+            late: 0,
+            late_at: None,
             tried: BTreeSet::new(),
             refused: BTreeMap::new(),
             rounds: 0,
@@ -175,7 +180,10 @@ impl Errand {
 
     /// When the next try is due, if it waits for one.
     pub(super) fn wakes(&self) -> Option<Instant> {
-        (self.asking.is_empty() && self.not_before > Instant::default()).then_some(self.not_before)
+        if self.asking.is_empty() {
+            return (self.not_before > Instant::default()).then_some(self.not_before);
+        }
+        self.late_at
     }
 
     /// What to do next; called until it says [`Next::Wait`] or [`Next::Over`].
@@ -189,6 +197,10 @@ impl Errand {
         if let Some(event) = self.over(now, network, holders) {
             return Next::Over(event);
         }
+        if self.late_at.is_some_and(|at| at <= now.mono) {
+            self.late_at = None;
+            self.late = self.asking.len().min(LATE_MAX);
+        }
         if self.untold && self.asking.is_empty() {
             self.untold = false;
             return Next::Tell(self.waiting(now));
@@ -198,6 +210,7 @@ impl Errand {
         }
         if let Some(holder) = self.next_holder(network, holders, rng) {
             self.asking.insert(holder);
+            self.late_at = Some(now.mono.plus(self.late_after()));
             let (size, answer, request) = self.request(holder);
             return Next::Ask {
                 holder,
@@ -227,18 +240,17 @@ impl Errand {
         rng: &mut ChaCha12Rng,
     ) {
         self.asking.remove(&holder);
+        self.late = self.late.saturating_sub(1).min(self.asking.len());
         match answer {
             Ok(Message::Refusal(refusal)) | Err(AskFailure::Hop { hop: 3, refusal }) => {
                 self.refused(holder, refusal);
             }
             Ok(Message::Elsewhere(_)) => self.refused(holder, Refusal::WrongHolder),
             Ok(message) => self.take(now, holder, message, holders, rng),
-            Err(
-                AskFailure::Guard
-                | AskFailure::Timeout
-                | AskFailure::Hop { .. }
-                | AskFailure::Senseless,
-            ) => {
+            // The holder has nothing to do with it: it is asked again at once, by the other guard. When no
+            // guard is left there is no path, and that leads to a pause.
+            Err(AskFailure::Guard) => self.trouble = Trouble::Unreachable,
+            Err(AskFailure::Timeout | AskFailure::Hop { .. } | AskFailure::Senseless) => {
                 self.tried.insert(holder);
                 self.trouble = Trouble::Unreachable;
             }
@@ -461,7 +473,10 @@ impl Errand {
             | Task::CardPut { .. }
             | Task::Delete { .. } => finished.len(),
         };
-        if self.asking.len() + done >= wanted {
+        // Beside a silent holder another one is asked: it may be dead, and only the relay before it, or the
+        // one before that, will ever know.
+        let asking = self.asking.len().saturating_sub(self.late);
+        if asking + done >= wanted {
             return None;
         }
         let free = |holder: &&NodeId| {
@@ -473,6 +488,13 @@ impl Errand {
         pick(&first, rng)
             .or_else(|| holders.iter().skip(r).find(free))
             .copied()
+    }
+
+    fn late_after(&self) -> Duration {
+        match &self.task {
+            Task::Fetch { .. } | Task::CardAsk { .. } => READ_LATE,
+            Task::Deposit { .. } | Task::CardPut { .. } | Task::Delete { .. } => WRITE_LATE,
+        }
     }
 
     /// Holders that need not be asked again.
@@ -651,6 +673,12 @@ fn is_lasting(refusal: Refusal) -> bool {
     }
 }
 
+/// A holder that gives no page by then may be dead: four hops and a look at its disk take far less.
+const READ_LATE: Duration = Duration::from_secs(3);
+/// The same for what must become durable: a holder waits 5 s for its siblings first.
+const WRITE_LATE: Duration = Duration::from_secs(6);
+/// Silent holders of one errand beside which others are asked.
+const LATE_MAX: usize = 3;
 /// First pause between two rounds; doubles with each.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// Longest pause between two rounds.

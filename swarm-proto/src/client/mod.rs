@@ -405,6 +405,9 @@ impl Client {
         };
         if let Err(failure) = answer {
             self.blame(now, &asked.path, failure);
+            if failure == AskFailure::Guard && self.pinned.put_last(&asked.path.guard()) {
+                out.push(Effect::Report(Event::Pinned(self.pinned.clone())));
+            }
         }
         let holder = asked.path.holder();
         if let Some(errand) = self.errands.get_mut(&asked.command) {
@@ -573,11 +576,16 @@ impl Client {
             LIST_RETRY
         };
         self.list_due = now.mono.plus(again);
-        if !self.loading.is_empty() {
+        if self.loading.is_empty() {
+            self.answered.clear();
+        } else if self.ready {
             return;
         }
-        self.answered.clear();
-        let mut sources = self.sources.clone();
+        // While too few have answered, silent ones are not waited for: others are asked beside them.
+        let busy: BTreeSet<NodeKey> = self.loading.values().map(|l| l.source.key).collect();
+        let is_free =
+            |source: &&Source| !busy.contains(&source.key) && !self.answered.contains(&source.key);
+        let mut sources: Vec<Source> = self.sources.iter().filter(is_free).copied().collect();
         while sources.len() > SOURCES_ASKED {
             let at = usize::try_from(self.rng.next_u64() % sources.len() as u64).unwrap_or(0);
             sources.swap_remove(at);

@@ -76,6 +76,16 @@ impl Pinned {
         });
         before != *self
     }
+
+    /// The first guard is down: the other one is tried first from here on, also by the next run of the program,
+    /// which would wait for the dead one again. Both stay pinned ([PTH-2]). True if something changed.
+    pub(super) fn put_last(&mut self, guard: &NodeId) -> bool {
+        let is_first = self.guards.first().is_some_and(|pin| pin.id == *guard);
+        if is_first && self.guards.len() > 1 {
+            self.guards.rotate_left(1);
+        }
+        is_first && self.guards.len() > 1
+    }
 }
 
 /// What a path must be chosen from and around.

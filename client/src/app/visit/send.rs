@@ -133,7 +133,7 @@ impl Visit<'_> {
                     if let Some(under) = sending.under.remove(&id) {
                         let copies = u8::try_from(receipts.len()).unwrap_or(u8::MAX);
                         sending.urgent.remove(&under.letter);
-                        stored.push((under, copies, promise.expires));
+                        stored.push((under, copies, promise));
                     }
                 }
                 Event::Waiting {
@@ -168,11 +168,11 @@ impl Visit<'_> {
         }
         let scale = self.app.scale();
         self.app.home.change(|change| {
-            for (under, copies, until) in &stored {
+            for (under, copies, promise) in &stored {
                 let Some(mut posted) = change.load::<Posted>(&under.letter.0)? else {
                     continue;
                 };
-                posted.stored(*copies, *until);
+                posted.stored(*copies, promise.expires);
                 if posted.letter.is_from_a_person() {
                     change.put(&posted)?;
                 } else {
@@ -182,8 +182,8 @@ impl Visit<'_> {
             }
             Ok::<(), Failure>(())
         })?;
-        for (under, copies, until) in &stored {
-            let until = scale.hour_start(*until);
+        for (under, copies, promise) in &stored {
+            let until = scale.hour_start(promise.expires);
             self.witness.settled(&Settled {
                 letter: under.letter,
                 outcome: Outcome::Stored {
@@ -191,6 +191,7 @@ impl Visit<'_> {
                     until,
                 },
                 took: under.since.elapsed(),
+                envelope: Some(promise.id),
             });
         }
         Ok(!stored.is_empty())
@@ -237,6 +238,7 @@ impl Visit<'_> {
             letter,
             outcome,
             took,
+            envelope: None,
         });
         Ok(())
     }
@@ -248,6 +250,7 @@ impl Visit<'_> {
             letter,
             outcome,
             took,
+            envelope: None,
         });
         Ok(())
     }
