@@ -269,8 +269,9 @@ impl Record for Posted {
         let setback = self.setback.as_ref();
         writer.u8(u8::from(setback.is_some()));
         if let Some(Setback { reason, next }) = setback {
-            let end = reason.floor_char_boundary(REASON_BYTES_MAX);
-            let reason = reason.get(..end).unwrap_or_default();
+            let ends = reason.char_indices().map(|(at, c)| at + c.len_utf8());
+            let end = ends.take_while(|end| *end <= REASON_BYTES_MAX).last();
+            let reason = reason.get(..end.unwrap_or(0)).unwrap_or_default();
             writer
                 .u64(next.0)
                 .count(reason.len())
