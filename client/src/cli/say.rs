@@ -20,20 +20,35 @@ pub(super) struct Voice {
     /// Whether answers are JSON.
     pub(super) json: bool,
     colour: bool,
+    muted: bool,
 }
 
 impl Voice {
+    /// Says nothing: for tests.
+    #[cfg(test)]
+    pub(super) fn muted() -> Self {
+        Self {
+            json: true,
+            colour: false,
+            muted: true,
+        }
+    }
+
     /// Colour only on a terminal and only without `NO_COLOR`.
     pub(super) fn from_environment(json: bool) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self {
             json,
             colour: wanted && !json && io::stdout().is_terminal(),
+            muted: false,
         }
     }
 
     /// One line of an answer.
     pub(super) fn line(self, text: impl Display) {
+        if self.muted {
+            return;
+        }
         let mut out = io::stdout().lock();
         let _ = writeln!(out, "{text}");
         let _ = out.flush();

@@ -18,7 +18,7 @@ fn run_in(folder: &Path, args: &[&str]) -> Result<(), Failure> {
     let mut all = vec!["--home", home.to_str().unwrap()];
     all.extend(["--key-file", key.to_str().unwrap()]);
     all.extend(args);
-    parse(&all).unwrap().act(Voice::from_environment(true))
+    parse(&all).unwrap().act(Voice::muted())
 }
 
 fn network(folder: &Path, name: &str) -> String {

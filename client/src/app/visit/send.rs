@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use swarm_proto::address::AccountKey;
 use swarm_proto::client::{Command, CommandId, Event, Trouble};
 use swarm_proto::kem::PureCrypto;
+use swarm_proto::mailbox::receipt::Promise;
 use swarm_proto::time::UnixTime;
 use swarm_proto::wire::mailbox::Deposit;
 
@@ -166,9 +167,15 @@ impl Visit<'_> {
                 | Event::Done { .. } => {}
             }
         }
+        self.keep_stored(&stored)?;
+        Ok(!stored.is_empty())
+    }
+
+    /// Makes it durable that letters are stored, and only then says so.
+    fn keep_stored(&mut self, stored: &[(Under, u8, Promise)]) -> Result<(), Failure> {
         let scale = self.app.scale();
         self.app.home.change(|change| {
-            for (under, copies, promise) in &stored {
+            for (under, copies, promise) in stored {
                 let Some(mut posted) = change.load::<Posted>(&under.letter.0)? else {
                     continue;
                 };
@@ -182,7 +189,7 @@ impl Visit<'_> {
             }
             Ok::<(), Failure>(())
         })?;
-        for (under, copies, promise) in &stored {
+        for (under, copies, promise) in stored {
             let until = scale.hour_start(promise.expires);
             self.witness.settled(&Settled {
                 letter: under.letter,
@@ -194,7 +201,7 @@ impl Visit<'_> {
                 envelope: Some(promise.id),
             });
         }
-        Ok(!stored.is_empty())
+        Ok(())
     }
 
     /// Nothing gets better: the machine is told to stop, the outbox why.
