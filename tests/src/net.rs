@@ -8,11 +8,11 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "what only tests call fails as a test does"
 )]
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -23,6 +23,7 @@ use poste_node::home::Home;
 use poste_node::status::{self, Status};
 use swarm_proto::id::{EnvelopeId, NodeId, NodeKey};
 use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
 
 /// A devnet that ends with the test.
 pub struct Net {
@@ -44,7 +45,7 @@ impl Net {
 
     /// The same with any launcher, not waiting until they know each other.
     pub async fn launch(launcher: DevnetLauncher, nodes: usize) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = TURN.lock().await;
         let dir = tempfile::tempdir().unwrap();
         let plan = DevnetPlan {
             nodes,
@@ -232,4 +233,4 @@ pub const MINUTE_MS: u32 = 100;
 pub const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-static TURN: Mutex<()> = Mutex::new(());
+static TURN: Mutex<()> = Mutex::const_new(());
