@@ -90,17 +90,16 @@ async fn nothing_acknowledged_is_lost_when_a_holder_is_killed_while_deposits_arr
     let victim = net.index_of(&holders[0]);
     let mut acknowledged = deposit_many(&who, 8).await;
     let had = net.holds(victim, &acknowledged).await.unwrap();
-    let depositing = tokio_util::task::TaskTracker::new().spawn({
-        let who = Arc::clone(&who);
-        async move { deposit_many(&who, 40).await }
-    });
+    let mut depositing = JoinSet::new();
+    let depositor = Arc::clone(&who);
+    depositing.spawn(async move { deposit_many(&depositor, 40).await });
     let before = had.len() as u64;
     until("the victim takes more", async || {
         net.status(victim).await.unwrap().held.envelopes > before
     })
     .await;
     net.kill(victim).await;
-    acknowledged.extend(depositing.await.unwrap());
+    acknowledged.extend(depositing.join_next().await.unwrap().unwrap());
     assert!(
         acknowledged.len() >= 40,
         "{} acknowledged",
@@ -113,11 +112,7 @@ async fn nothing_acknowledged_is_lost_when_a_holder_is_killed_while_deposits_arr
     assert!(had.iter().all(|id| after.contains(id)), "durable");
     let same_epoch: Vec<EnvelopeId> = {
         let fetched = who.fetch(epoch).await.unwrap();
-        fetched
-            .envelopes
-            .iter()
-            .map(swarm_proto::envelope::Envelope::id)
-            .collect()
+        fetched.envelopes.iter().map(|one| one.id()).collect()
     };
     until("the victim gets what it missed", async || {
         let here = net.holds(victim, &same_epoch).await.unwrap_or_default();

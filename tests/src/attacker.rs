@@ -8,6 +8,7 @@
     clippy::indexing_slicing,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "what only tests call fails as a test does"
 )]
 

@@ -9,6 +9,7 @@
     clippy::indexing_slicing,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "what only tests call fails as a test does"
 )]
 
@@ -24,6 +25,7 @@ use poste_node::home::Home;
 use poste_node::status::{self, Status};
 use swarm_proto::id::{EnvelopeId, NodeId, NodeKey};
 use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
 
 /// A devnet that ends with the test.
 pub struct Net {
