@@ -5,7 +5,6 @@
 
 #![allow(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
@@ -91,16 +90,12 @@ pub async fn frames(
 
 /// A frame of a type that correspondents may send, with a body of random bytes.
 pub fn nonsense() -> Frame {
-    let chance = random(2);
-    let (which, size) = match chance.as_slice() {
-        [which, size, ..] => (which % 4, usize::from(*size)),
-        _ => (0, 0),
-    };
-    let (kind, bytes) = match which {
+    let chance = random(3);
+    let (kind, bytes) = match chance[0] % 4 {
         0 => (FrameKind::OnionSmall, SizeClass::Small.onion_bytes()),
         1 => (FrameKind::OnionLarge, SizeClass::Large.onion_bytes()),
-        2 => (FrameKind::ListAsk, 1 + size % 40),
-        _ => (FrameKind::OnionSmall, size * 20),
+        2 => (FrameKind::ListAsk, 1 + usize::from(chance[1]) % 40),
+        _ => (FrameKind::OnionSmall, usize::from(chance[1]) * 20),
     };
     Frame::new(kind, random(bytes))
 }

@@ -4,7 +4,6 @@
 
 #![allow(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::expect_used,
     clippy::panic,
     reason = "what only tests call fails as a test does"

@@ -6,7 +6,6 @@
 
 #![allow(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
@@ -15,7 +14,6 @@
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tokio::sync::{Mutex, MutexGuard};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
