@@ -112,7 +112,11 @@ async fn nothing_acknowledged_is_lost_when_a_holder_is_killed_while_deposits_arr
     assert!(had.iter().all(|id| after.contains(id)), "durable");
     let same_epoch: Vec<EnvelopeId> = {
         let fetched = who.fetch(epoch).await.unwrap();
-        fetched.envelopes.iter().map(|one| one.id()).collect()
+        fetched
+            .envelopes
+            .iter()
+            .map(swarm_proto::envelope::Envelope::id)
+            .collect()
     };
     until("the victim gets what it missed", async || {
         let here = net.holds(victim, &same_epoch).await.unwrap_or_default();

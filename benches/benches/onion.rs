@@ -101,13 +101,13 @@ fn sphinx(c: &mut Criterion) {
     let built = SphinxPacketBuilder::new()
         .with_payload_size(1_024)
         .build_packet(vec![1; 512], &route, &destination, &delays);
-    let Ok(bytes) = built.map(|packet| packet.to_bytes()) else {
+    let Ok(bytes) = built.map(|built| built.to_bytes()) else {
         return;
     };
     c.bench_function("onion/peel/sphinx-packet-1k", |b| {
         b.iter(|| {
-            let packet = sphinx_packet::SphinxPacket::from_bytes(black_box(&bytes)).ok();
-            packet.map(|packet| packet.process(&secret).is_ok())
+            let built = sphinx_packet::SphinxPacket::from_bytes(black_box(&bytes)).ok();
+            built.map(|built| built.process(&secret).is_ok())
         });
     });
 }
