@@ -325,11 +325,14 @@ fn open_endpoint(
         Arc::clone(gate),
     )?;
     let changes = core.clone();
-    let links = Links::watched(endpoint.clone(), move |key, reached| {
-        let change = if reached {
-            PeerChange::Seen
-        } else {
-            PeerChange::Gone
+    let clocks = Arc::clone(&gate.clocks);
+    let links = Links::watched(endpoint.clone(), move |key, ahead_ms| {
+        let change = match ahead_ms {
+            Some(ahead_ms) => {
+                clocks.note(key, ahead_ms);
+                PeerChange::Seen
+            }
+            None => PeerChange::Gone,
         };
         // Only a hint: the core copes without it.
         let _full = changes.hint(Input::Peer {

@@ -46,8 +46,8 @@ pub(crate) struct Gate {
     /// Set once, right after the endpoint that serves this gate was opened.
     pub(crate) links: OnceCell<Links>,
     pub(crate) counts: GateCounts,
-    /// How far the clocks of relays that linked were ahead of ours, newest last.
-    pub(crate) offsets: Mutex<BTreeMap<NodeKey, i64>>,
+    /// The clocks of the relays that linked or were linked to.
+    pub(crate) clocks: Arc<Clocks>,
 }
 
 /// What happened at the gate, for the operator.
@@ -136,25 +136,13 @@ impl Gate {
             core,
             links: OnceCell::new(),
             counts: GateCounts::default(),
-            offsets: Mutex::default(),
+            clocks: Arc::default(),
         }
     }
 
     /// The pool of links to other relays; `None` before the endpoint is open.
     pub(crate) fn links(&self) -> Option<&Links> {
         self.links.get()
-    }
-
-    /// By how much the clocks of the relays that linked are ahead, in milliseconds, and how many were
-    /// compared.
-    pub(crate) fn clock_offset_ms(&self) -> (i64, usize) {
-        let offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut offsets: Vec<i64> = offsets.values().copied().collect();
-        offsets.sort_unstable();
-        (
-            offsets.get(offsets.len() / 2).copied().unwrap_or(0),
-            offsets.len(),
-        )
     }
 
     fn judge(&self) -> Judge<'_> {
@@ -172,10 +160,7 @@ impl Gate {
             ..
         } = from
         {
-            let mut offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
-            if offsets.len() < OFFSETS_MAX || offsets.contains_key(key) {
-                offsets.insert(*key, *clock_offset_ms);
-            }
+            self.clocks.note(*key, *clock_offset_ms);
         }
     }
 
@@ -326,6 +311,31 @@ impl Gate {
             return Err(busy);
         }
         waiting.answer().await.ok_or(busy)
+    }
+}
+
+/// How far the clocks of other relays are ahead of this one, as each hello told.
+#[derive(Debug, Default)]
+pub(crate) struct Clocks(Mutex<BTreeMap<NodeKey, i64>>);
+
+impl Clocks {
+    /// Notes what one relay's hello told.
+    pub(crate) fn note(&self, key: NodeKey, ahead_ms: i64) {
+        let mut clocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if clocks.len() < OFFSETS_MAX || clocks.contains_key(&key) {
+            clocks.insert(key, ahead_ms);
+        }
+    }
+
+    /// The median in milliseconds, and how many were compared.
+    pub(crate) fn ahead_ms(&self) -> (i64, usize) {
+        let clocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clocks: Vec<i64> = clocks.values().copied().collect();
+        clocks.sort_unstable();
+        (
+            clocks.get(clocks.len() / 2).copied().unwrap_or(0),
+            clocks.len(),
+        )
     }
 }
 

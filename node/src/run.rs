@@ -215,7 +215,7 @@ async fn watch_clock(relay: Handle, stop: CancellationToken) {
         .await
         .is_some()
     {
-        let (median, compared) = relay.gate.clock_offset_ms();
+        let (median, compared) = relay.gate.clocks.ahead_ms();
         let off = compared >= CLOCKS_COMPARED_MIN && median.unsigned_abs() > CLOCK_OFF_MS;
         if off && !warned {
             tracing::warn!(
@@ -282,7 +282,7 @@ fn fill_links(status: &mut Status, relay: &Handle) {
     status.onions.forwarded = relay.gate.counts.forwarded.load(Ordering::Relaxed);
     status.onions.delivered = relay.gate.counts.delivered.load(Ordering::Relaxed);
     status.onions.rejected = relay.gate.counts.rejected.load(Ordering::Relaxed);
-    let (median, compared) = relay.gate.clock_offset_ms();
+    let (median, compared) = relay.gate.clocks.ahead_ms();
     status.clock.compared = number(compared);
     status.clock.offset_ms_median = (compared > 0).then_some(median);
     let refused = relay

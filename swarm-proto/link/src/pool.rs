@@ -41,8 +41,8 @@ struct Inner {
     watch: Watch,
 }
 
-/// Told after each dial whether the relay was reached.
-type Watch = Arc<dyn Fn(NodeKey, bool) + Send + Sync>;
+/// Told after each dial how far the relay's clock is ahead, in milliseconds; nothing if it was not reached.
+type Watch = Arc<dyn Fn(NodeKey, Option<i64>) + Send + Sync>;
 
 #[derive(Default)]
 struct Peers {
@@ -85,11 +85,11 @@ impl Links {
         Self::watched(endpoint, |_, _| {})
     }
 
-    /// The same; `watch` is told after each dial which relay it was and whether it was reached. It must
-    /// not block.
+    /// The same; `watch` is told after each dial which relay it was, and how far its clock is ahead in
+    /// milliseconds or nothing if it was not reached. It must not block.
     pub fn watched(
         endpoint: Endpoint,
-        watch: impl Fn(NodeKey, bool) + Send + Sync + 'static,
+        watch: impl Fn(NodeKey, Option<i64>) + Send + Sync + 'static,
     ) -> Self {
         let kib = endpoint.shared.config.tells_bytes_max / 1024;
         Self(Arc::new(Inner {
@@ -339,7 +339,7 @@ impl PeerTask {
             return Err(LinkFailure::Pausing);
         }
         let linked = self.endpoint.link(self.key, addr).await;
-        (self.watch)(self.key, linked.is_ok());
+        (self.watch)(self.key, linked.as_ref().ok().map(Link::clock_offset_ms));
         match linked {
             Ok(link) => {
                 self.failed = None;
