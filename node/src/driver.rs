@@ -1,6 +1,6 @@
 //! The loop that drives one relay: inputs in, effects out, one sleep.
 //!
-//! One task owns the machine. Links ([`crate::links`]), the store's thread and discovery hand it inputs
+//! One task owns the machine. Links (`links.rs`), the store's thread and discovery hand it inputs
 //! through bounded queues; it carries out what the machine asks for, in order. Source: `relay.rs` and
 //! `effects.rs` of the protocol, whose contract this file keeps.
 
