@@ -19,7 +19,11 @@ pub fn measure(most: Duration) -> Result<Vec<Row>, BenchFailure> {
     let epochs = || (0..32).map(Epoch).collect::<Vec<_>>();
     let results = take_turns(
         &mut [
-            &mut || time_each(epochs(), |epoch| key.mailbox(Context::Pair, &[2; 32], epoch).is_ok()),
+            &mut || {
+                time_each(epochs(), |epoch| {
+                    key.mailbox(Context::Pair, &[2; 32], epoch).is_ok()
+                })
+            },
             &mut || {
                 time_each(epochs(), |epoch| {
                     account.mailbox(Context::Pair, &[2; 32], epoch).is_ok()

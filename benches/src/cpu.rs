@@ -45,10 +45,7 @@ pub fn take_turns(
 ///
 /// # Errors
 /// [`BenchFailure`] if the clock cannot be read.
-pub fn time_each<I, O>(
-    inputs: Vec<I>,
-    mut work: impl FnMut(I) -> O,
-) -> Result<f64, BenchFailure> {
+pub fn time_each<I, O>(inputs: Vec<I>, mut work: impl FnMut(I) -> O) -> Result<f64, BenchFailure> {
     let count = inputs.len().max(1);
     let start = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
     for input in inputs {

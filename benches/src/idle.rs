@@ -43,15 +43,16 @@ pub async fn measure(folder: &Path) -> Result<Vec<Row>, BenchFailure> {
     empty.wait().await?;
     let held = full.wait().await?;
     if held != FULL_ENVELOPES {
-        return Err(BenchFailure::Wrong("the relay does not hold what was stored"));
+        return Err(BenchFailure::Wrong(
+            "the relay does not hold what was stored",
+        ));
     }
     tokio::time::sleep(SETTLE).await;
     let memory = [empty.memory_mb()?, full.memory_mb()?];
     let (start, before) = (Instant::now(), [empty.cpu_ms()?, full.cpu_ms()?]);
     tokio::time::sleep(REST).await;
-    let share = |before: f64, after: f64| {
-        (after - before) / (start.elapsed().as_secs_f64() * 1e3) * 100.0
-    };
+    let share =
+        |before: f64, after: f64| (after - before) / (start.elapsed().as_secs_f64() * 1e3) * 100.0;
     let [empty_before, full_before] = before;
     let [empty_memory, full_memory] = memory;
     let shares = [
@@ -93,7 +94,10 @@ impl Relay {
             .lines()
             .filter(|line| !line.starts_with("port") && !line.starts_with("listen"));
         let mut config: String = settings.flat_map(|line| [line, "\n"]).collect();
-        config.insert_str(0, &format!("listen = \"{}\"\nport = {}\n", addr.ip(), addr.port()));
+        config.insert_str(
+            0,
+            &format!("listen = \"{}\"\nport = {}\n", addr.ip(), addr.port()),
+        );
         fs::write(home.config_path(), config)?;
         Ok(Self { home, child: None })
     }

@@ -106,9 +106,10 @@ pub fn table(rows: &[Row]) -> String {
     text
 }
 
-/// Three figures that count.
+/// About three figures that count.
 fn figure(value: f64) -> String {
     match value {
+        value if value < 0.1 => format!("{value:.4}"),
         value if value < 10.0 => format!("{value:.2}"),
         value if value < 100.0 => format!("{value:.1}"),
         value => format!("{value:.0}"),
@@ -188,7 +189,10 @@ mod tests {
         assert_eq!([idle(30.0), idle(30.1)], [Some(true), Some(false)]);
         let deposits = "store/deposits/1024/sqlite-one-row";
         let deposits = |ours| Row::beside(deposits, "1/s", &[ours], &[100.0]).keeps();
-        assert_eq!([deposits(300.0), deposits(299.0)], [Some(true), Some(false)]);
+        assert_eq!(
+            [deposits(300.0), deposits(299.0)],
+            [Some(true), Some(false)]
+        );
         assert_eq!(Row::alone("no bar", "MB", &[1.0]).keeps(), None);
     }
 
@@ -207,6 +211,9 @@ mod tests {
             Row::alone("relay/idle/cpu", "% of a core", &[0.1]),
         ];
         let table = table(&rows);
-        assert!(table.contains("<= 30 MISSED") && table.contains("<= 1 met"), "{table}");
+        assert!(
+            table.contains("<= 30 MISSED") && table.contains("<= 1 met"),
+            "{table}"
+        );
     }
 }

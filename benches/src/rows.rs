@@ -23,7 +23,12 @@ use crate::store::{Engine, ROWS_PER_MAILBOX, deposits_per_second, keys_of, small
 /// # Errors
 /// [`BenchFailure`] if an engine fails or refuses.
 pub fn measure_deposits(folder: &Path, most: Duration) -> Result<Vec<Row>, BenchFailure> {
-    let ours = |writers| (Engine::Poste(StoreConfig::with_budget(BUDGET_BYTES)), writers);
+    let ours = |writers| {
+        (
+            Engine::Poste(StoreConfig::with_budget(BUDGET_BYTES)),
+            writers,
+        )
+    };
     let theirs = |rows| (Engine::Sqlite { rows }, rows);
     let engines = [
         ours(1),
@@ -48,10 +53,30 @@ pub fn measure_deposits(folder: &Path, most: Duration) -> Result<Vec<Row>, Bench
     };
     Ok(vec![
         Row::beside("store/deposits/1/sqlite-one-row", PER_SECOND, one, one_row),
-        Row::beside("store/deposits/64/sqlite-one-row", PER_SECOND, some, one_row),
-        Row::beside("store/deposits/64/sqlite-64-rows", PER_SECOND, some, some_rows),
-        Row::beside("store/deposits/1024/sqlite-one-row", PER_SECOND, many, one_row),
-        Row::beside("store/deposits/1024/sqlite-512-rows", PER_SECOND, many, group),
+        Row::beside(
+            "store/deposits/64/sqlite-one-row",
+            PER_SECOND,
+            some,
+            one_row,
+        ),
+        Row::beside(
+            "store/deposits/64/sqlite-64-rows",
+            PER_SECOND,
+            some,
+            some_rows,
+        ),
+        Row::beside(
+            "store/deposits/1024/sqlite-one-row",
+            PER_SECOND,
+            many,
+            one_row,
+        ),
+        Row::beside(
+            "store/deposits/1024/sqlite-512-rows",
+            PER_SECOND,
+            many,
+            group,
+        ),
     ])
 }
 
@@ -128,7 +153,12 @@ pub fn measure_filled(
     let _ = store.close();
     Ok(vec![
         Row::beside("store/page/20-small/sqlite", "us", &pages.0, &pages.1),
-        Row::beside("store/expiry/100k/sqlite-delete", "ms", &[expired], &[theirs]),
+        Row::beside(
+            "store/expiry/100k/sqlite-delete",
+            "ms",
+            &[expired],
+            &[theirs],
+        ),
     ])
 }
 

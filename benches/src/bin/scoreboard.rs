@@ -27,7 +27,10 @@ fn main() -> ExitCode {
             Some(section) => wanted.push(*section),
             None if arg == "--json" => json = true,
             None => {
-                tell(&format!("usage: scoreboard [--json] [{}]", SECTIONS.join("] [")));
+                tell(&format!(
+                    "usage: scoreboard [--json] [{}]",
+                    SECTIONS.join("] [")
+                ));
                 return ExitCode::from(2);
             }
         }
