@@ -1,3 +1,24 @@
-//! The scoreboard and the benches of the parts.
+//! The scoreboard and the benches of the parts: what the promises about speed and size rest on.
+//!
+//! | module | what it measures |
+//! |---|---|
+//! | [`onion`], [`sphinx`] | wrapping and peeling, beside a bare key exchange and beside another format |
+//! | [`address`] | the keys of a mailbox |
+//! | [`store`], [`rows`], [`sqlite`] | durable rows, beside SQLite |
+//! | [`road`] | letters through four real relays |
+//! | [`idle`] | what a relay costs that does nothing |
+//!
+//! [`row`] says what a result is, [`cpu`] how two things are timed side by side. Nothing here judges
+//! whether an answer is right: that is for the tests.
 
+pub mod address;
+pub mod cpu;
+pub mod failure;
+pub mod idle;
+pub mod onion;
+pub mod road;
+pub mod row;
+pub mod rows;
+pub mod sphinx;
+pub mod sqlite;
 pub mod store;

@@ -5,15 +5,18 @@
 //! in a transaction as our store puts into a commit.
 
 use std::path::Path;
-use std::sync::mpsc::{RecvError, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use poste_node::store::{Store, StoreConfig, StoreFailure};
+use poste_node::store::{Store, StoreConfig};
 use swarm_proto::crypto::Signature;
-use swarm_proto::envelope::{BadEnvelope, Envelope, EnvelopeHeader, ExpiryClass, SizeClass};
+use swarm_proto::envelope::{Envelope, EnvelopeHeader, ExpiryClass, SizeClass};
 use swarm_proto::hash::derive;
 use swarm_proto::store::{MailboxKeys, Quota, Row, StoreDone, StoreOp};
 use swarm_proto::time::{Hour, Tick};
+
+use crate::failure::BenchFailure;
+use crate::sqlite::Sqlite;
 
 /// What is measured.
 #[derive(Clone, Debug)]
@@ -38,19 +41,6 @@ pub struct Deposits {
     pub most: Duration,
 }
 
-/// Why nothing came out.
-#[derive(Debug)]
-pub enum BenchFailure {
-    /// Our store.
-    Store(StoreFailure),
-    /// SQLite.
-    Sqlite(rusqlite::Error),
-    /// A row could not be made.
-    Row(BadEnvelope),
-    /// The store did not answer, or refused.
-    Refused,
-}
-
 /// Writes small rows for `duration` with `writers` deposits under way at any time, in `folder`, which
 /// should be empty.
 ///
@@ -68,16 +58,22 @@ pub fn deposits_per_second(
     }
 }
 
-/// The operation that keeps the small row with this number: 25 rows a mailbox, all ending in one hour.
+/// The keys of the mailbox with this number.
+pub fn keys_of(mailbox: u64) -> MailboxKeys {
+    MailboxKeys {
+        flags: 0,
+        read: derive("poste bench", &[&mailbox.to_be_bytes()]),
+        write: [1; 32],
+    }
+}
+
+/// The operation that keeps the small row with this number until `expires`: [`ROWS_PER_MAILBOX`] rows
+/// a mailbox.
 ///
 /// # Errors
 /// [`BenchFailure::Row`] never, as long as sizes agree.
-pub fn small_put(number: u64) -> Result<StoreOp, BenchFailure> {
-    let keys = MailboxKeys {
-        flags: 0,
-        read: derive("poste bench", &[&(number / 25).to_be_bytes()]),
-        write: [1; 32],
-    };
+pub fn small_put(number: u64, expires: Hour) -> Result<StoreOp, BenchFailure> {
+    let keys = keys_of(number / ROWS_PER_MAILBOX);
     let header = EnvelopeHeader {
         size: SizeClass::Small,
         expiry: ExpiryClass::Days14,
@@ -95,7 +91,7 @@ pub fn small_put(number: u64) -> Result<StoreOp, BenchFailure> {
             arrival: Tick(2_983_336),
             envelope: Envelope::assemble(header, &body)?,
         },
-        expires: Hour(497_500),
+        expires,
         quota: Quota::of(&keys),
     })
 }
@@ -119,7 +115,7 @@ fn poste(
         if start.elapsed() >= duration {
             break;
         }
-        let (op, tell, asked) = (small_put(number)?, tell.clone(), Instant::now());
+        let (op, tell, asked) = (small_put(number, END)?, tell.clone(), Instant::now());
         store.submit(op, move |done| {
             let kept = matches!(done, StoreDone::Kept { fresh: true, .. });
             let _ = tell.send(kept.then(|| asked.elapsed()));
@@ -131,7 +127,7 @@ fn poste(
     }
     let per_second = waits.len() as f64 / start.elapsed().as_secs_f64();
     let waits: Option<Vec<Duration>> = waits.into_iter().collect();
-    let mut waits = waits.ok_or(BenchFailure::Refused)?;
+    let mut waits = waits.ok_or(BenchFailure::Wrong("the store refused a row"))?;
     waits.sort_unstable();
     let at = |share: usize| waits.get(waits.len() * share / 100).copied();
     let deposits = Deposits {
@@ -144,33 +140,13 @@ fn poste(
 }
 
 fn sqlite(folder: &Path, rows: usize, duration: Duration) -> Result<Deposits, BenchFailure> {
-    let mut db = rusqlite::Connection::open(folder.join("rows.sqlite"))?;
-    db.pragma_update(None, "journal_mode", "WAL")?;
-    db.pragma_update(None, "synchronous", "FULL")?;
-    db.execute_batch(SQLITE_TABLES)?;
+    let mut sqlite = Sqlite::open(folder)?;
     let start = Instant::now();
     let mut number = 0_u64;
     while start.elapsed() < duration {
-        let transaction = db.transaction()?;
-        {
-            let mut insert = transaction.prepare_cached(SQLITE_INSERT)?;
-            for _ in 0..rows {
-                let StoreOp::Put { row, expires, .. } = small_put(number)? else {
-                    return Err(BenchFailure::Refused);
-                };
-                number += 1;
-                let envelope = &row.envelope;
-                insert.execute(rusqlite::params![
-                    envelope.id().0.as_slice(),
-                    envelope.header().address.0.as_slice(),
-                    row.arrival.0,
-                    expires.0,
-                    row.write_signature.0.as_slice(),
-                    envelope.bytes().as_ref(),
-                ])?;
-            }
-        }
-        transaction.commit()?;
+        let group = (number..).take(rows);
+        sqlite.put(group.map(|number| small_put(number, END)))?;
+        number += u64::try_from(rows).unwrap_or(u64::MAX);
     }
     Ok(Deposits {
         per_second: number as f64 / start.elapsed().as_secs_f64(),
@@ -179,40 +155,7 @@ fn sqlite(folder: &Path, rows: usize, duration: Duration) -> Result<Deposits, Be
     })
 }
 
-const SQLITE_TABLES: &str = "
-    CREATE TABLE envelopes (
-        sequence INTEGER PRIMARY KEY, id BLOB UNIQUE, address BLOB, arrival INTEGER,
-        expires INTEGER, signature BLOB, envelope BLOB
-    );
-    CREATE INDEX of_mailbox ON envelopes (address, arrival, id);
-    CREATE INDEX by_end ON envelopes (expires);
-";
-
-const SQLITE_INSERT: &str = "
-    INSERT INTO envelopes (id, address, arrival, expires, signature, envelope)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-";
-
-impl From<StoreFailure> for BenchFailure {
-    fn from(failure: StoreFailure) -> Self {
-        Self::Store(failure)
-    }
-}
-
-impl From<rusqlite::Error> for BenchFailure {
-    fn from(failure: rusqlite::Error) -> Self {
-        Self::Sqlite(failure)
-    }
-}
-
-impl From<BadEnvelope> for BenchFailure {
-    fn from(failure: BadEnvelope) -> Self {
-        Self::Row(failure)
-    }
-}
-
-impl From<RecvError> for BenchFailure {
-    fn from(_: RecvError) -> Self {
-        Self::Refused
-    }
-}
+/// So many rows lie in each mailbox.
+pub const ROWS_PER_MAILBOX: u64 = 25;
+/// When the rows of a measurement end; nothing expires while it lasts.
+pub const END: Hour = Hour(497_500);
