@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().collect();
     if args.get(1).is_some_and(|arg| arg == road::RELAY) {
         args.remove(1);
-        return poste_node::main_with(args, None);
+        return poste_node::main_with(args, None, poste_node::driver::Parts::default());
     }
     let mut json = false;
     let mut wanted = Vec::new();
