@@ -20,7 +20,7 @@ fn codec(c: &mut Criterion) {
     });
     let (kind, bytes) = (message.kind(), bytes::Bytes::from(message.encode()));
     c.bench_function("codec/deposit/encode", |b| {
-        b.iter(|| black_box(&message).encode())
+        b.iter(|| black_box(&message).encode());
     });
     c.bench_function("codec/deposit/decode", |b| {
         b.iter(|| Message::decode(kind, black_box(bytes.clone())));
