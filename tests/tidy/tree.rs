@@ -17,6 +17,8 @@ pub(crate) struct Source {
     pub(crate) code: String,
     /// For each line, whether it is part of a test.
     pub(crate) test_lines: Vec<bool>,
+    /// Where each line but the first begins, less one.
+    breaks: Vec<usize>,
 }
 
 impl Source {
@@ -33,6 +35,7 @@ impl Source {
         Self {
             path: path.into(),
             text: text.into(),
+            breaks: code.match_indices('\n').map(|(at, _)| at).collect(),
             code,
             test_lines,
         }
@@ -40,10 +43,7 @@ impl Source {
 
     /// The line, counted from 0, that the byte at `offset` is on.
     pub(crate) fn line_of(&self, offset: usize) -> usize {
-        self.code.as_bytes()[..offset]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count()
+        self.breaks.partition_point(|at| *at < offset)
     }
 
     /// Whether the byte at `offset` is part of a test.
