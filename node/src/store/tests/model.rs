@@ -116,7 +116,7 @@ fn dead_tables_are_dropped_and_their_space_is_used_again() {
     let disk = LoggedDisk::made();
     let store = disk.store(config());
     let mut sizes = Vec::new();
-    for round in 0..6 {
+    for round in 0..16 {
         let hour = 100 + round * 24;
         let puts = (0..256).map(|number| super::put(1, row(1, number * 8, round), hour));
         assert!(ask_together(&store, puts).iter().all(super::is_kept));
@@ -124,6 +124,7 @@ fn dead_tables_are_dropped_and_their_space_is_used_again() {
         assert_eq!(ended, StoreDone::Expired { envelopes: 256 });
         sizes.push(redb::StorageBackend::len(&disk).unwrap());
     }
-    assert_eq!(sizes[2], sizes[5], "{sizes:?}");
+    // Tables are dropped between groups, so at times two rounds lie there together; sixteen never do.
+    assert!(sizes[15] <= 2 * sizes[0], "{sizes:?}");
     store.close().unwrap();
 }
