@@ -8,15 +8,14 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use chacha20::ChaCha20;
+use chacha20::cipher::{KeyIvInit, StreamCipher};
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
 
 use super::replay::{NotAdmitted, Why};
 use super::reply::ReplyKeys;
-use super::{
-    BETA_BYTES, Command, Inner, Key, LayerKeys, MAC_BYTES, Parts, SizeClass, Slot, add_stream,
-};
-use crate::crypto::{Decapsulate, KEM_CIPHERTEXT_BYTES};
+use super::{Command, Inner, Key, LayerKeys, MAC_BYTES, Parts, SizeClass, Slot, add_stream};
+use crate::crypto::Decapsulate;
 use crate::id::NodeId;
 use crate::limits::{ONION_HEADER_BYTES, ONION_LAST_SLOT_BYTES, ONION_SLOT_BYTES};
 
@@ -188,17 +187,19 @@ pub fn class_of(onion: &[u8]) -> Option<SizeClass> {
 }
 
 /// Decrypts the slots, moves the next hop's ciphertext and MAC into place, and appends what stands for
-/// the slot taken off.
+/// the slot taken off. All where it lies: what is left of the slots goes on to the next relay anyway, so
+/// there is no secret in them to erase.
 fn advance(keys: &LayerKeys, parts: Parts<'_>) -> Option<Slot> {
-    let mut wide = Zeroizing::new([0; BETA_BYTES + ONION_SLOT_BYTES]);
-    wide.first_chunk_mut::<BETA_BYTES>()?
-        .copy_from_slice(parts.beta);
-    add_stream(&keys.beta, &mut *wide);
-    let (fields, rest) = wide.split_first_chunk::<ONION_LAST_SLOT_BYTES>()?;
+    let mut stream = ChaCha20::new(&(*keys.beta).into(), &[0; 12].into());
+    stream.apply_keystream(parts.beta);
+    let (fields, rest) = parts.beta.split_first_chunk::<ONION_LAST_SLOT_BYTES>()?;
     let (mac, rest) = rest.split_first_chunk::<MAC_BYTES>()?;
-    let (ciphertext, beta) = rest.split_first_chunk::<KEM_CIPHERTEXT_BYTES>()?;
+    let slot = Slot::decode(fields);
     *parts.mac = *mac;
-    *parts.ciphertext = *ciphertext;
-    *parts.beta = *beta.first_chunk()?;
-    Slot::decode(fields)
+    *parts.ciphertext = *rest.first_chunk()?;
+    parts.beta.copy_within(ONION_SLOT_BYTES.., 0);
+    let appended = parts.beta.last_chunk_mut::<ONION_SLOT_BYTES>()?;
+    *appended = [0; ONION_SLOT_BYTES];
+    stream.apply_keystream(appended);
+    slot
 }
