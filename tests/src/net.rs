@@ -1,8 +1,8 @@
 //! A devnet of real relay processes for one test, and what a test does to them.
 //!
 //! Relays are children of the test's own thread and die with it, however the test ends. Nets take turns:
-//! two of them at once would only slow each other down. Waiting is always for a condition, with a
-//! deadline that only a broken run reaches.
+//! two of them at a time wait beside each other, more would only slow each other down. Waiting is always
+//! for a condition, with a deadline that only a broken run reaches.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,7 +23,7 @@ use poste_node::home::Home;
 use poste_node::status::{self, Status};
 use swarm_proto::id::{EnvelopeId, NodeId, NodeKey};
 use tempfile::TempDir;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// A devnet that ends with the test.
 pub struct Net {
@@ -31,7 +31,7 @@ pub struct Net {
     file: NetworkFile,
     homes: Vec<Home>,
     dir: TempDir,
-    _turn: MutexGuard<'static, ()>,
+    _turn: SemaphorePermit<'static>,
 }
 
 impl Net {
@@ -45,7 +45,7 @@ impl Net {
 
     /// The same with any launcher, not waiting until they know each other.
     pub async fn launch(launcher: DevnetLauncher, nodes: usize) -> Self {
-        let turn = TURN.lock().await;
+        let turn = TURNS.acquire().await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let plan = DevnetPlan {
             nodes,
@@ -233,4 +233,6 @@ pub const MINUTE_MS: u32 = 100;
 pub const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-static TURN: Mutex<()> = Mutex::const_new(());
+static TURNS: Semaphore = Semaphore::const_new(NETS_AT_A_TIME);
+/// Waiting takes most of a test's time, and two cores take two nets.
+const NETS_AT_A_TIME: usize = 2;
