@@ -208,7 +208,7 @@ impl Person {
 
     fn deposit(&mut self, number: u64) -> Result<Command, BenchFailure> {
         let made = self.network.scale.tick_of(unix_now());
-        let epoch = self.network.scale.epoch_of_tick(made);
+        let epoch = made.epoch();
         let side = self.side(number, epoch)?;
         let header = EnvelopeHeader {
             size: SizeClass::Small,

@@ -127,7 +127,7 @@ impl Posted {
 
 /// Whether holders refuse the envelope by now, because its epoch is over ([ENV-4]).
 pub fn is_stale(envelope: &Envelope, now: UnixTime, scale: TimeScale) -> bool {
-    let next = envelope.header().epoch(scale).plus(1);
+    let next = envelope.header().epoch().plus(1);
     now > scale.epoch_start(next).plus(envelope::grace(scale))
 }
 

@@ -100,6 +100,8 @@ enum Verb {
         #[arg(long)]
         watch: bool,
     },
+    /// Hand over all that the running relay holds, so that it can be stopped for good
+    Drain,
     /// Look for what stands in a relay's way on this machine
     Check,
     /// Show the settings
@@ -167,6 +169,7 @@ impl Cli {
             }
             Verb::Run { parent } => run_relay(home()?, parent, &common.log, parts),
             Verb::Status { watch } => show_status(&home()?, watch, common.json, voice),
+            Verb::Drain => drain(&home()?, common.json, voice),
             Verb::Check => check_all(&home()?, common.json, voice),
             Verb::Config {
                 print_default,
@@ -268,6 +271,42 @@ fn show_status(home: &Home, watch: bool, json: bool, voice: Voice) -> Result<(),
                 return Ok(());
             }
             tokio::time::sleep(WATCH_EVERY).await;
+        }
+    })
+}
+
+/// How often a drain is looked at.
+const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Waits until all is handed over. Interrupting it changes nothing: the relay goes on by itself.
+fn drain(home: &Home, json: bool, voice: Voice) -> Result<(), RunFailure> {
+    small_runtime()?.block_on(async {
+        let socket = home.socket_path();
+        status::ask_drain(&socket).await?;
+        let mut told = u64::MAX;
+        loop {
+            let status = status::ask(&socket).await?;
+            let left = status
+                .repair
+                .comparing
+                .saturating_add(status.repair.lacking);
+            if status.repair.drained == Some(true) {
+                if json {
+                    return say_json(voice, &status.repair);
+                }
+                voice.line(format_args!(
+                    "handed over: {} copies sent; this relay may be stopped for good",
+                    status.repair.pushed
+                ));
+                return Ok(());
+            }
+            if left != told && !json {
+                voice.line(format_args!(
+                    "leaving: {} comparisons and {} copies to go",
+                    status.repair.comparing, status.repair.lacking
+                ));
+            }
+            told = left;
+            tokio::time::sleep(DRAIN_LOOK_EVERY).await;
         }
     })
 }

@@ -28,6 +28,8 @@ pub struct Config {
     pub cache_bytes: u64,
     /// Bytes of the file that is given up when the disk is full.
     pub ballast_bytes: u64,
+    /// Bytes a second that siblings may be sent because they lack them.
+    pub repair_bytes_per_s: u32,
     /// Bytes of memory that messages under way may take.
     pub memory_bytes: u64,
     /// Links to other relays held open.
@@ -65,6 +67,7 @@ impl Config {
             store_bytes: default("store_mib") * MIB,
             cache_bytes: default("cache_mib") * MIB,
             ballast_bytes: default("ballast_mib") * MIB,
+            repair_bytes_per_s: bytes_per_s(default("repair_kib_s")),
             memory_bytes: default("memory_mib") * MIB,
             member_links_max: u32::try_from(default("member_links_max")).unwrap_or(0),
             client_links_max: u32::try_from(default("client_links_max")).unwrap_or(0),
@@ -108,6 +111,7 @@ impl Config {
             store_bytes: check("store_mib", &raw.store_mib)? * MIB,
             cache_bytes: check("cache_mib", &raw.cache_mib)? * MIB,
             ballast_bytes: check("ballast_mib", &raw.ballast_mib)? * MIB,
+            repair_bytes_per_s: bytes_per_s(check("repair_kib_s", &raw.repair_kib_s)?),
             memory_bytes: check("memory_mib", &raw.memory_mib)? * MIB,
             member_links_max: small("member_links_max", &raw.member_links_max)?,
             client_links_max: small("client_links_max", &raw.client_links_max)?,
@@ -210,6 +214,7 @@ struct Raw {
     store_mib: Option<Spanned<i64>>,
     cache_mib: Option<Spanned<i64>>,
     ballast_mib: Option<Spanned<i64>>,
+    repair_kib_s: Option<Spanned<i64>>,
     memory_mib: Option<Spanned<i64>>,
     member_links_max: Option<Spanned<i64>>,
     client_links_max: Option<Spanned<i64>>,
@@ -255,6 +260,10 @@ pub enum ConfigFailure {
     },
 }
 
+fn bytes_per_s(kib: u64) -> u32 {
+    u32::try_from(kib.saturating_mul(1024)).unwrap_or(u32::MAX)
+}
+
 const MIB: u64 = 1024 * 1024;
 
 /// Every number, in the order of the printed file.
@@ -294,6 +303,15 @@ const NUMBERS: &[Number] = &[
         vps: 256,
         home: 64,
         reason: "A file given up when the disk is full, so that expired mail can still be removed.",
+    },
+    Number {
+        key: "repair_kib_s",
+        unit: "KiB/s",
+        min: 8,
+        max: 1024 * 1024,
+        vps: 4_096,
+        home: 256,
+        reason: "Sent to relays that lack copies, at most; about a quarter of the line's upload.",
     },
     Number {
         key: "memory_mib",
@@ -360,6 +378,7 @@ mod tests {
         assert_eq!(config.store_bytes, 4 << 40);
         assert_eq!(config.cache_bytes, 4 << 30);
         assert_eq!(config.ballast_bytes, 4 << 30);
+        assert_eq!(config.repair_bytes_per_s, 1 << 30);
         assert_eq!(config.memory_bytes, 64 << 30);
         assert_eq!(config.member_links_max, 8_192);
         assert_eq!(config.client_links_max, 65_536);

@@ -329,6 +329,8 @@ fn network_file(plan: &DevnetPlan, relays: &[DevnetRelay]) -> NetworkFile {
     let nodes = u8::try_from(plan.nodes).unwrap_or(u8::MAX);
     network.holders = network.holders.min(nodes);
     network.receipts = network.receipts.min(network.holders / 2 + 1);
+    // A network of a dozen relays feels every one that is away.
+    network.repair_below = network.holders;
     if plan.one_address {
         let caps = &mut network.caps;
         (caps.v4_24, caps.v4_16, caps.per_set, caps.per_path) = (0, 0, 0, 0);

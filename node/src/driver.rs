@@ -19,6 +19,7 @@ use swarm_proto::crypto::{Crypto, SecretKey};
 use swarm_proto::effects::{Command, Effect, Effects, Event, Input, OpId, PeerChange, SignId};
 use swarm_proto::id::{EnvelopeId, NodeId, NodeKey};
 use swarm_proto::limits;
+use swarm_proto::mailbox::RepairState;
 use swarm_proto::members::{Address, Record};
 use swarm_proto::network::Network;
 use swarm_proto::onion::Generation;
@@ -75,6 +76,8 @@ pub trait Core: Send {
     fn deadline(&self) -> Option<Instant>;
     /// As [`Relay::unfinished_copies`].
     fn unfinished_copies(&self) -> usize;
+    /// As [`Relay::repair`].
+    fn repair(&self) -> RepairState;
 }
 
 impl Core for Relay {
@@ -88,6 +91,10 @@ impl Core for Relay {
 
     fn unfinished_copies(&self) -> usize {
         Self::unfinished_copies(self)
+    }
+
+    fn repair(&self) -> RepairState {
+        Self::repair(self)
     }
 }
 
@@ -122,6 +129,8 @@ pub(crate) struct Setup {
     pub(crate) announce: Option<SocketAddr>,
     /// Bounds of the links.
     pub(crate) links: LinkConfig,
+    /// Bytes a second that siblings may be sent because they lack them.
+    pub(crate) repair_bytes_per_s: u32,
     /// Bytes of messages that may wait for the core.
     pub(crate) memory_bytes: u64,
     /// The store's folder.
@@ -141,7 +150,8 @@ pub(crate) struct Handle {
 
 /// What the operator may ask the loop.
 enum Question {
-    Usage(oneshot::Sender<(Usage, usize)>),
+    Usage(oneshot::Sender<(Usage, usize, RepairState)>),
+    Drain(oneshot::Sender<io::Result<()>>),
     Holds(Vec<EnvelopeId>, oneshot::Sender<Vec<EnvelopeId>>),
 }
 
@@ -298,6 +308,7 @@ fn relay_config(
         family: [0; 8],
         since: memory.since(network.scale.tick_of(now.unix))?,
         last_record: memory.record(),
+        repair_bytes_per_s: setup.repair_bytes_per_s,
     })
 }
 
@@ -346,11 +357,20 @@ fn open_endpoint(
 }
 
 impl Handle {
-    /// What the store holds, and how many acknowledged deposits are not everywhere yet.
-    pub(crate) async fn usage(&self) -> Option<(Usage, usize)> {
+    /// What the store holds, how many acknowledged deposits are not everywhere yet, and how repair stands.
+    pub(crate) async fn usage(&self) -> Option<(Usage, usize, RepairState)> {
         let (to, answer) = oneshot::channel();
         self.questions.send(Question::Usage(to)).await.ok()?;
         answer.await.ok()
+    }
+
+    /// Has the relay leave for good: it hands over what it holds.
+    pub(crate) async fn drain(&self) -> io::Result<()> {
+        let (to, answer) = oneshot::channel();
+        let gone = |_| io::Error::other("the relay is stopping");
+        let asked = self.questions.send(Question::Drain(to)).await;
+        asked.map_err(|_| io::Error::other("the relay is stopping"))?;
+        answer.await.map_err(gone)?
     }
 
     /// Which of these envelopes are durable here; at most [`limits::IDS_PER_MESSAGE_MAX`].
@@ -370,6 +390,9 @@ impl Driver {
         stop: CancellationToken,
     ) {
         self.renew_onion_keys();
+        if self.memory.is_leaving() {
+            self.step(Input::Command(Command::Drain));
+        }
         loop {
             let wait = self.until_deadline();
             tokio::select! {
@@ -470,6 +493,14 @@ impl Driver {
                 tracing::warn!(node = %id, "a relay issued two records with one number");
             }
             Event::Expired { envelopes, .. } => count(&self.tally.expired, envelopes),
+            Event::Compared { differed, .. } => {
+                tracing::debug!(differed, "compared with a sibling");
+            }
+            Event::Drained => {
+                tracing::info!(
+                    "all that this relay held is with others: it may be stopped for good"
+                );
+            }
             Event::EffectsOverflowed => {
                 tracing::error!("one step wanted more effects than allowed");
             }
@@ -485,16 +516,24 @@ impl Driver {
         *refused.entry(refusal.code()).or_default() += 1;
     }
 
-    fn tell(&self, question: Question) {
+    fn tell(&mut self, question: Question) {
         match question {
             Question::Usage(to) => {
                 let unfinished = self.core.unfinished_copies();
+                let repair = self.core.repair();
                 self.store.submit(StoreOp::Usage, move |done| {
                     if let StoreDone::Usage(usage) = done {
                         // The asker may have given up meanwhile.
-                        let _given_up = to.send((usage, unfinished));
+                        let _given_up = to.send((usage, unfinished, repair));
                     }
                 });
+            }
+            Question::Drain(to) => {
+                let kept = self.memory.keep_leaving();
+                if kept.is_ok() {
+                    self.step(Input::Command(Command::Drain));
+                }
+                let _given_up = to.send(kept);
             }
             Question::Holds(ids, to) => {
                 self.store.submit(StoreOp::Have { ids }, move |done| {
@@ -553,6 +592,7 @@ impl Driver {
 struct Memory {
     since: PathBuf,
     record: PathBuf,
+    leaving: PathBuf,
 }
 
 impl Memory {
@@ -565,6 +605,7 @@ impl Memory {
         Ok(Self {
             since: home.join("since"),
             record: home.join("record"),
+            leaving: home.join("leaving"),
         })
     }
 
@@ -585,6 +626,15 @@ impl Memory {
             }
             Err(source) => Err(fail(source)),
         }
+    }
+
+    /// Whether the operator wanted the relay to leave for good, in this run or an earlier one.
+    fn is_leaving(&self) -> bool {
+        self.leaving.exists()
+    }
+
+    fn keep_leaving(&self) -> io::Result<()> {
+        write_whole(&self.leaving, b"")
     }
 
     /// The last record; a damaged file only costs a tick of waiting elsewhere.

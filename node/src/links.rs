@@ -84,7 +84,9 @@ impl Serve for Gate {
             | FrameKind::Copy
             | FrameKind::Copied
             | FrameKind::Erase
-            | FrameKind::CardCopy => Answer::Fault,
+            | FrameKind::CardCopy
+            | FrameKind::Compare
+            | FrameKind::Probe => Answer::Fault,
         }
     }
 

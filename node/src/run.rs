@@ -24,7 +24,9 @@ use crate::failure::RunFailure;
 use crate::home::{Home, HomeLock};
 use crate::keys::{Keys, Seed};
 use crate::shutdown;
-use crate::status::{self, HoldsSource, Sources, Status, StatusSource, Verdict};
+use crate::status::{
+    self, DrainSource, HoldsSource, Repair, Sources, Status, StatusSource, Verdict,
+};
 use crate::store::StoreConfig;
 
 /// A relay's home, opened and checked.
@@ -95,6 +97,7 @@ fn start(
         listen,
         announce: config.announce,
         links: link_config(config),
+        repair_bytes_per_s: config.repair_bytes_per_s,
         memory_bytes: config.memory_bytes,
         store_dir: site.home.store_path(),
         store: store_config(config),
@@ -121,6 +124,7 @@ fn start(
     tracker.spawn(watch_clock(relay.clone(), stop.clone()));
     let sources = Sources {
         holds: holds_source(relay.clone()),
+        drain: drain_source(relay.clone()),
         status: status_source(config, site, relay, discovery),
     };
     status::serve(&site.home.socket_path(), sources, tracker, stop.clone())?;
@@ -272,6 +276,13 @@ fn holds_source(relay: Handle) -> HoldsSource {
     })
 }
 
+fn drain_source(relay: Handle) -> DrainSource {
+    Arc::new(move || {
+        let relay = relay.clone();
+        Box::pin(async move { relay.drain().await })
+    })
+}
+
 fn fill_links(status: &mut Status, relay: &Handle) {
     let (members, clients) = relay.endpoint.held_links();
     status.links.members = number(members);
@@ -308,7 +319,7 @@ fn fill_members(status: &mut Status, relay: &Handle, network: &Network) {
 
 async fn fill_store(status: &mut Status, relay: &Handle) {
     let asked = tokio::time::timeout(USAGE_WAIT, relay.usage()).await;
-    let Ok(Some((usage, unfinished))) = asked else {
+    let Ok(Some((usage, unfinished, repair))) = asked else {
         return;
     };
     status.held.envelopes = usage.envelopes;
@@ -319,6 +330,17 @@ async fn fill_store(status: &mut Status, relay: &Handle) {
     status.held.copies_unfinished = number(unfinished);
     status.held.acknowledged = relay.tally.acknowledged.load(Ordering::Relaxed);
     status.held.expired = relay.tally.expired.load(Ordering::Relaxed);
+    status.repair = Repair {
+        away: number(repair.away),
+        comparing: number(repair.comparing),
+        lacking: number(repair.lacking),
+        compared: repair.counts.compared,
+        differed: repair.counts.differed,
+        steps: repair.counts.steps,
+        bytes: repair.counts.bytes,
+        pushed: repair.counts.pushed,
+        drained: repair.drained,
+    };
     status.store.used_bytes = usage.weight();
     status.store.full = status.store.used_bytes >= status.store.budget_bytes;
 }

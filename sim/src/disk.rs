@@ -114,6 +114,8 @@ fn is_write(request: &StoreOp) -> bool {
         | StoreOp::Have { .. }
         | StoreOp::Read { .. }
         | StoreOp::Card { .. }
-        | StoreOp::Usage => false,
+        | StoreOp::Usage
+        | StoreOp::Cells { .. }
+        | StoreOp::Inventory { .. } => false,
     }
 }

@@ -131,7 +131,7 @@ impl World {
     pub fn write(&mut self, from: PersonNo, to: PersonNo, expiry: ExpiryClass) -> Option<LetterNo> {
         let scale = self.network.scale;
         let made = scale.tick_of(self.unix());
-        let side = self.person_mut(to.0)?.side(scale.epoch_of_tick(made))?;
+        let side = self.person_mut(to.0)?.side(made.epoch())?;
         let mut body = vec![0; SizeClass::Small.body_bytes()];
         self.person_mut(from.0)?.chance.fill(&mut body);
         let header = EnvelopeHeader {

@@ -26,6 +26,7 @@ use swarm_proto::limits;
 use swarm_proto::mailbox::receipt::{Promise, Receipt};
 use swarm_proto::members::{Address, OnionKeys, Record, onion_key_hash};
 use swarm_proto::network::Network;
+use swarm_proto::place::{Cell, cell_of};
 use swarm_proto::relay::{Relay, RelayConfig};
 use swarm_proto::store::{
     Card, Cursor, MailboxKeys, MemStore, NotKept, Page, Row, StoreDone, StoreOp, StoredRow,
@@ -33,7 +34,7 @@ use swarm_proto::store::{
 };
 use swarm_proto::time::{Epoch, Hour, Instant, Now, Tick, UnixTime};
 use swarm_proto::wire::Message;
-use swarm_proto::wire::copies::{Copied, Copy, CopyAge};
+use swarm_proto::wire::copies::{Compare, Copied, Copy, CopyAge, Scope};
 use swarm_proto::wire::mailbox::{CardAsk, CardPut, Deposit, Deposited, Erase, Fetch};
 use swarm_proto::wire::members::{ListAsk, ListPart, Reconcile, RecordWithKeys};
 use swarm_proto::wire::refusal::Refusal;
@@ -136,6 +137,7 @@ impl Nonsense {
             family: [0; 8],
             since: Tick(0),
             last_record: None,
+            repair_bytes_per_s: 1 << 20,
         };
         Relay::new(config, [3; 32], self.now)
     }
@@ -288,7 +290,7 @@ impl Nonsense {
     }
 
     fn message(&mut self) -> Message {
-        match self.chance.below(19) {
+        match self.chance.below(21) {
             0 | 1 => Message::Records(self.records()),
             2 => Message::Want((0..self.chance.below(40)).map(|n| [n as u8; 32]).collect()),
             3 => Message::Reconcile(self.reconcile()),
@@ -323,6 +325,8 @@ impl Nonsense {
                 arrival: self.tick(),
                 receipts: vec![self.receipt()],
             }),
+            18 => Message::Probe,
+            19 => Message::Compare(self.compare()),
             _ => Message::Page(Page {
                 more: self.chance.happens(500_000),
                 rows: vec![(self.tick(), self.envelope())],
@@ -371,6 +375,27 @@ impl Nonsense {
             exchange: u32::from(self.byte()),
             step: self.byte() % 4,
             ranges: ranges.into(),
+        }
+    }
+
+    fn compare(&mut self) -> Compare {
+        let Reconcile {
+            exchange,
+            step,
+            ranges,
+        } = self.reconcile();
+        let mut cells: Vec<Cell> = (0..=self.index(4))
+            .map(|_| Cell(self.index(16_384) as u16))
+            .collect();
+        cells.push(cell_of(&self.mailbox().address(), self.network.cell_bits));
+        cells.sort_unstable();
+        cells.dedup();
+        let epoch = self.tick().epoch();
+        Compare {
+            exchange,
+            step,
+            scope: (step == 1).then_some(Scope { epoch, cells }),
+            ranges,
         }
     }
 

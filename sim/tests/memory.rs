@@ -30,6 +30,7 @@ fn memory_of_an_idle_relay_is_small() {
         family: [0; 8],
         since: Tick(0),
         last_record: None,
+        repair_bytes_per_s: 1 << 20,
     };
     let relays: Vec<Relay> = (0..MACHINES)
         .map(|_| Relay::new(config.clone(), [1; 32], now))

@@ -9,6 +9,7 @@ use rand_chacha::ChaCha12Rng;
 
 use crate::id::{NetworkId, NodeId, NodeKey};
 use crate::limits;
+use crate::members::presence::Presence;
 use crate::members::view::View;
 use crate::network::Network;
 use crate::place::{Cell, Placement};
@@ -31,6 +32,8 @@ pub(crate) struct Context {
     pub(crate) view: View,
     /// Relays that the links could not reach.
     pub(crate) gone: BTreeSet<NodeId>,
+    /// Which relays have been away for longer.
+    pub(crate) presence: Presence,
 }
 
 impl Context {
@@ -53,6 +56,43 @@ impl Context {
     /// W.
     pub(crate) fn w(&self) -> usize {
         usize::from(self.network.receipts)
+    }
+
+    /// Whether a relay is not there to keep anything: gone for long, leaving, or in no list any more.
+    pub(crate) fn is_away(&self, id: &NodeId) -> bool {
+        *id != self.me
+            && (self.presence.is_away(id)
+                || self
+                    .view
+                    .snapshot()
+                    .find(id)
+                    .is_none_or(|member| member.record().leaving))
+    }
+
+    /// Whether this relay has said that it leaves for good.
+    pub(crate) fn is_leaving(&self) -> bool {
+        let own = self.view.snapshot();
+        own.find(&self.me).is_some_and(|own| own.record().leaving)
+    }
+
+    /// The relays that are to keep a cell: its holders, or, once too few of them are present, the first R
+    /// in rank that are ([REP-1]).
+    pub(crate) fn keepers(&self, placement: &Placement) -> Vec<NodeId> {
+        let holders = placement.holders();
+        let present = holders.iter().filter(|id| !self.is_away(id)).count();
+        if present >= usize::from(self.network.repair_below).min(holders.len()) {
+            return holders.to_vec();
+        }
+        let ranked = placement.ranked().iter();
+        let here = ranked.filter(|id| !self.is_away(id)).copied();
+        here.take(holders.len()).collect()
+    }
+
+    /// Whether a relay may be given what is in a cell: it takes copies of it by rank, or stands in for one
+    /// that is away ([PLC-5], [REP-1]).
+    pub(crate) fn may_keep(&self, epoch: Epoch, cell: Cell, id: &NodeId) -> bool {
+        let placement = self.placement(epoch, cell);
+        placement.takes_copy(id) || self.keepers(&placement).contains(id)
     }
 
     /// Whether the links could not reach that relay.

@@ -11,9 +11,10 @@ use crate::crypto::{OnionPublicKey, Signature};
 use crate::id::{EnvelopeId, NodeId};
 use crate::limits;
 use crate::mailbox::receipt::Promise;
+use crate::mailbox::repair::Key;
 use crate::members::{Address, Record, Snapshot};
-use crate::store::{StoreDone, StoreOp};
-use crate::time::{Hour, Tick};
+use crate::store::{MailboxKeys, StoreDone, StoreOp};
+use crate::time::{Epoch, Hour, Tick};
 use crate::wire::Message;
 use crate::wire::mailbox::{CardPut, Erase};
 use crate::wire::refusal::Refusal;
@@ -97,6 +98,8 @@ pub enum Command {
     },
     /// The relay can be reached here.
     Addresses([Option<Address>; 2]),
+    /// The operator wants the relay to leave for good.
+    Drain,
 }
 
 /// What a relay's machine asks for.
@@ -173,6 +176,17 @@ pub enum Event {
         /// How many envelopes.
         envelopes: u64,
     },
+    /// What two siblings have of some cells was compared.
+    Compared {
+        /// The other side.
+        peer: NodeId,
+        /// The epoch of the cells.
+        epoch: Epoch,
+        /// Whether something was lacking on either side.
+        differed: bool,
+    },
+    /// This relay leaves, and all that it had is with others.
+    Drained,
     /// One step wanted more effects than allowed: a bug.
     EffectsOverflowed,
 }
@@ -184,7 +198,7 @@ pub struct OpId(pub(crate) Ticket);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ticket {
     /// The first holder's own copy.
-    Deposit(EnvelopeId),
+    Deposit(Promise),
     /// The row of an unfinished deposit, to be copied again.
     Recopy(EnvelopeId),
     /// A copy for another holder.
@@ -205,6 +219,18 @@ pub(crate) enum Ticket {
     },
     /// What has expired.
     Expire { hour: Hour },
+    /// Where there is something.
+    Cells,
+    /// What is in the cells of a comparison.
+    Inventory(Key),
+    /// A row that a sibling lacks.
+    Push { to: NodeId },
+    /// A card that a sibling lacks.
+    PushCard {
+        to: NodeId,
+        keys: MailboxKeys,
+        epoch: Epoch,
+    },
 }
 
 /// What the machine wants to remember while a signature is made. Opaque to drivers.

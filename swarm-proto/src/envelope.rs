@@ -137,8 +137,8 @@ impl EnvelopeHeader {
     }
 
     /// The epoch whose holders keep it ([ENV-2]).
-    pub fn epoch(&self, scale: TimeScale) -> Epoch {
-        scale.epoch_of_tick(self.made)
+    pub fn epoch(&self) -> Epoch {
+        self.made.epoch()
     }
 
     /// The hour at whose start it is gone ([ENV-2]).

@@ -123,6 +123,20 @@ pub const RECONCILE_STEPS_MAX: usize = 96;
 /// Items that one exchange may bring, two full member lists; more is a fault ([RBR-7]).
 pub const RECONCILE_ITEMS_MAX: usize = 2 * MEMBERS_MAX;
 
+/// Minutes between two failed tries after which a relay counts as away ([REP-1]).
+pub const ABSENT_AFTER_MINUTES: u64 = 15;
+/// Cells in one comparison between siblings: 2 KiB of its first message ([REP-3]).
+pub const CELLS_PER_EXCHANGE_MAX: usize = 1_024;
+/// What one side may have of the cells of one comparison, about 1 MiB in memory; more is compared in
+/// parts ([REP-3]).
+pub const HELD_PER_EXCHANGE_MAX: usize = 16_384;
+/// Comparisons between siblings that one relay has opened at once.
+pub const COMPARES_OPENED_MAX: usize = 4;
+/// What waits to be sent to siblings that lack it; more is found again by the next comparison ([REP-6]).
+pub const PUSHES_MAX: usize = 65_536;
+/// Comparisons that wait for their turn; more are found again by the next pass.
+pub const COMPARES_WAITING_MAX: usize = 16_384;
+
 /// Commands that one correspondent has under way; further ones wait in its outbox.
 pub const ERRANDS_MAX: usize = 256;
 /// Questions that one correspondent has under way: under the streams that a guard allows a client.
@@ -137,6 +151,8 @@ pub const FRAME_BYTES_MAX: usize = 40 * 1024;
 const _: () = {
     assert!(RECONCILE_TAGS_MAX <= RECONCILE_SETTLE_MAX && RECONCILE_SETTLE_MAX <= 255);
     assert!(32 + RECONCILE_BYTES_MAX + 5 <= FRAME_BYTES_MAX);
+    assert!(11 + 2 * CELLS_PER_EXCHANGE_MAX + 32 + RECONCILE_BYTES_MAX <= FRAME_BYTES_MAX);
+    assert!(HELD_PER_EXCHANGE_MAX <= RECONCILE_ITEMS_MAX);
     assert!(8 + ROW_HEADER_BYTES + ENVELOPE_SMALL_BYTES <= ROW_SMALL_BYTES_MAX);
     assert!(8 + ROW_HEADER_BYTES + ENVELOPE_LARGE_BYTES <= ROW_LARGE_BYTES_MAX);
     assert!(ONION_HEADER_BYTES == 4_698);

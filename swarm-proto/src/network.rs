@@ -27,6 +27,8 @@ pub struct Network {
     pub receipts: u8,
     /// Relays named after the holders, first in line to replace one.
     pub spares: u8,
+    /// Fewer present holders than this, and the next in rank take what they lack ([REP-1]).
+    pub repair_below: u8,
     /// Bits of an address that choose its cell, 0 to 16.
     pub cell_bits: u8,
     /// What subnets may at most contribute.
@@ -78,6 +80,7 @@ impl Network {
             holders: 5,
             receipts: 3,
             spares: 2,
+            repair_below: 4,
             cell_bits: 14,
             caps: Caps {
                 v4_24: 2,

@@ -20,8 +20,10 @@ use crate::id::{NodeId, NodeKey};
 use crate::mailbox::deposit::Deposits;
 use crate::mailbox::expiry::Expiry;
 use crate::mailbox::receipt::Receipt;
+use crate::mailbox::repair::{Repair, RepairState};
 use crate::mailbox::{fetch, owner, replica};
 use crate::members::gossip::Gossip;
+use crate::members::presence::Presence;
 use crate::members::view::View;
 use crate::members::{Address, Record, Snapshot};
 use crate::network::Network;
@@ -47,6 +49,8 @@ pub struct RelayConfig {
     pub since: Tick,
     /// The last record that was issued, kept by the driver across restarts.
     pub last_record: Option<Record>,
+    /// What repair may send to siblings, in bytes a second: a quarter of the uplink ([REP-6]).
+    pub repair_bytes_per_s: u32,
 }
 
 /// One relay.
@@ -56,6 +60,7 @@ pub struct Relay {
     gossip: Gossip,
     deposits: Deposits,
     expiry: Expiry,
+    repair: Repair,
 }
 
 /// Why a relay wants to be woken.
@@ -67,6 +72,8 @@ pub enum Why {
     Deposit,
     /// An hour begins.
     Expiry,
+    /// Something is to be compared with siblings, or sent to them.
+    Repair,
 }
 
 impl Relay {
@@ -79,14 +86,17 @@ impl Relay {
             rng: RefCell::new(ChaCha12Rng::from_seed(seed)),
             view: View::new(config.network.scale),
             gone: alloc::collections::BTreeSet::new(),
+            presence: Presence::default(),
             network: Arc::clone(&config.network),
         };
+        let repair = Repair::new(config.repair_bytes_per_s, now);
         let gossip = Gossip::new(config, now);
         Self {
             context,
             gossip,
             deposits: Deposits::default(),
             expiry: Expiry::default(),
+            repair,
         }
     }
 
@@ -128,7 +138,9 @@ impl Relay {
         let deposit = self.deposits.deadline().map(|at| (at, Why::Deposit));
         // An hour that was never looked at is due at once.
         let expiry = Some((self.expiry.deadline().unwrap_or_default(), Why::Expiry));
-        [members, deposit, expiry]
+        let repair = self.repair.deadline(&self.context);
+        let repair = repair.map(|at| (at, Why::Repair));
+        [members, deposit, expiry, repair]
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)
@@ -154,6 +166,11 @@ impl Relay {
         self.deposits.unfinished()
     }
 
+    /// What repair did and has before it.
+    pub fn repair(&self) -> RepairState {
+        self.repair.state(&self.context)
+    }
+
     /// Requests through onions, in the order of the road.
     fn asked(&mut self, now: Now, stream: StreamId, verified: Verified, out: &mut Effects) {
         let context = &mut self.context;
@@ -174,6 +191,8 @@ impl Relay {
             | Message::Copied(_)
             | Message::Erase(_)
             | Message::CardCopy(_)
+            | Message::Compare(_)
+            | Message::Probe
             | Message::Deposited(_)
             | Message::Page(_)
             | Message::Done { .. }
@@ -195,7 +214,9 @@ impl Relay {
             Message::Copied(copied) => self.deposits.copied(context, now, from, &copied, out),
             Message::Erase(erase) => owner::erase(context, now, None, erase, out),
             Message::CardCopy(put) => owner::card_put(context, now, None, put, out),
+            Message::Compare(step) => self.repair.compare(context, now, from, step, out),
             Message::Refusal(_)
+            | Message::Probe
             | Message::ListAsk(_)
             | Message::ListPart(_)
             | Message::Deposit(_)
@@ -214,23 +235,42 @@ impl Relay {
     fn stored(&mut self, now: Now, ticket: Ticket, done: StoreDone, out: &mut Effects) {
         let context = &mut self.context;
         match ticket {
-            Ticket::Deposit(id) => self.deposits.stored(context, now, id, done, out),
+            Ticket::Deposit(promise) => {
+                self.repair.note(context, now, promise.epoch, promise.cell);
+                self.deposits.stored(context, now, promise.id, done, out);
+            }
             Ticket::Recopy(id) => {
                 // A store that could not answer is asked again when the copy is due again.
                 if let StoreDone::Row(row) = done {
                     self.deposits.read(context, id, row, out);
                 }
             }
-            Ticket::Copy { to, promise } => replica::stored(context, now, to, promise, done, out),
+            Ticket::Copy { to, promise } => {
+                self.repair.note(context, now, promise.epoch, promise.cell);
+                replica::stored(context, now, to, promise, done, out);
+            }
             Ticket::Page { stream } => fetch::page(now, stream, done, out),
             Ticket::Card { stream } => fetch::card(now, stream, done, out),
             Ticket::CardPut { stream, put } => {
+                self.repair.note_mailbox(context, now, put.epoch, &put.keys);
                 owner::card_kept(context, now, stream, &put, &done, out);
             }
             Ticket::Erase { stream, erase } => {
+                let keys = &erase.tombstone.keys;
+                self.repair.note_mailbox(context, now, erase.epoch, keys);
                 owner::erased(context, now, stream, &erase, &done, out);
             }
             Ticket::Expire { hour } => self.expiry.expired(now, hour, &done, out),
+            Ticket::Cells => self.repair.cells(context, now, done),
+            Ticket::Inventory(key) => self.repair.inventory(context, now, key, done, out),
+            Ticket::Push { to } => {
+                let row = match done {
+                    StoreDone::Row(row) => row,
+                    _ => None,
+                };
+                self.repair.row(to, row, out);
+            }
+            Ticket::PushCard { to, keys, epoch } => self.repair.card(to, keys, epoch, done, out),
         }
     }
 
@@ -271,8 +311,17 @@ impl Relay {
                 self.context.gone.remove(&id);
                 self.deposits.seen(now, id);
                 self.gossip.seen(&self.context, now, id, out);
+                if self.context.presence.reached(&id) {
+                    self.repair.returned(&self.context, now, id);
+                }
             }
-            PeerChange::Gone => self.context.lost(id),
+            PeerChange::Gone => {
+                self.context.lost(id);
+                let scale = self.context.network.scale;
+                if self.context.presence.failed(now.mono, id, scale) {
+                    self.repair.departed(&self.context, now, id);
+                }
+            }
         }
     }
 
@@ -290,6 +339,10 @@ impl Relay {
                 self.gossip
                     .addresses(&mut self.context, now, addresses, out);
             }
+            Command::Drain => {
+                self.gossip.leave(&mut self.context, now, out);
+                self.repair.drain();
+            }
         }
     }
 
@@ -299,6 +352,7 @@ impl Relay {
         }
         self.deposits.wake(&self.context, now, out);
         self.gossip.wake(&mut self.context, now, out);
+        self.repair.wake(&mut self.context, now, out);
     }
 }
 

@@ -24,6 +24,7 @@ use crate::id::{EnvelopeId, NodeId, NodeKey};
 use crate::limits;
 use crate::mailbox::receipt::Promise;
 use crate::mailbox::statements::{AskTerms, FetchTerms, Statements};
+use crate::members::presence::Presence;
 use crate::members::view::View;
 use crate::members::{Record, testing};
 use crate::network::Network;
@@ -72,6 +73,8 @@ pub(crate) struct Rig {
     pub(crate) sent: Vec<(usize, usize, Message)>,
     /// Links that lose everything, in this direction.
     pub(crate) cut: BTreeSet<(usize, usize)>,
+    /// Whether a relay notices that it cannot reach another.
+    pub(crate) misses: bool,
     queue: VecDeque<(usize, Input)>,
     next_stream: u64,
 }
@@ -134,6 +137,7 @@ impl Rig {
             answers: BTreeMap::new(),
             sent: Vec::new(),
             cut: BTreeSet::new(),
+            misses: false,
             queue: VecDeque::new(),
             next_stream: 0,
             network,
@@ -157,6 +161,7 @@ impl Rig {
             family: [0; 8],
             since: testing::tick_at(-240),
             last_record,
+            repair_bytes_per_s: 1 << 20,
         };
         let seed = [u8::try_from(at).unwrap(); 32];
         Node {
@@ -212,6 +217,7 @@ impl Rig {
             rng: RefCell::new(ChaCha12Rng::from_seed([1; 32])),
             view,
             gone: BTreeSet::new(),
+            presence: Presence::default(),
             network: Arc::clone(&self.network),
         }
     }
@@ -336,6 +342,10 @@ impl Rig {
                 self.sent.push((at, to, message.clone()));
                 if self.nodes[to].up && !self.cut.contains(&(at, to)) {
                     self.deliver(at, to, message);
+                } else if self.misses {
+                    let id = self.nodes[to].key.node_id();
+                    let change = PeerChange::Gone;
+                    self.input(at, Input::Peer { id, change });
                 }
             }
             Effect::Answer { stream, message } => {

@@ -120,6 +120,15 @@ calendar! {
     Epoch, EPOCH_MINUTES, epoch_of, epoch_start
 }
 
+impl Tick {
+    /// The epoch that the tick is part of.
+    pub fn epoch(self) -> Epoch {
+        Epoch(self.0 / TICKS_PER_EPOCH)
+    }
+}
+
+const TICKS_PER_EPOCH: u32 = 144;
+
 /// The length of a network's minute; scales every calendar duration and no wire duration ([TIME-1]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeScale {
@@ -131,11 +140,6 @@ impl TimeScale {
     /// How long `count` of the network's minutes last.
     pub fn minutes(self, count: u64) -> Duration {
         Duration::from_millis(u64::from(self.minute_ms.max(1)).saturating_mul(count))
-    }
-
-    /// The epoch in which `tick` starts.
-    pub fn epoch_of_tick(self, tick: Tick) -> Epoch {
-        self.epoch_of(self.tick_start(tick))
     }
 }
 
@@ -151,7 +155,7 @@ mod tests {
             let unix = UnixTime(1_790_000_000_123);
             let tick = scale.tick_of(unix);
             assert!(scale.tick_start(tick) <= unix && unix < scale.tick_start(tick.plus(1)));
-            assert_eq!(scale.epoch_of_tick(tick), scale.epoch_of(unix));
+            assert_eq!(tick.epoch(), scale.epoch_of(unix));
             assert_eq!(tick.0 / 6, scale.hour_of(unix).0);
             assert_eq!(scale.hour_of(unix).0 / 24, scale.epoch_of(unix).0);
         }

@@ -105,7 +105,7 @@ impl Correspondent {
     pub fn seal(&self, size: SizeClass, expiry: ExpiryClass) -> Arc<Deposit> {
         let now = unix_now();
         let made = self.network.scale.tick_of(now);
-        let side = self.mailbox(self.network.scale.epoch_of_tick(made));
+        let side = self.mailbox(made.epoch());
         let header = EnvelopeHeader {
             size,
             expiry,

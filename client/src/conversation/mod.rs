@@ -99,7 +99,7 @@ impl<'a> Desk<'a> {
         }
         let size = letter.size_class()?;
         let made = self.scale.tick_of(now);
-        let side = self.writer_side(contact, self.scale.epoch_of_tick(made))?;
+        let side = self.writer_side(contact, made.epoch())?;
         let mut header = EnvelopeHeader {
             size,
             expiry,

@@ -10,7 +10,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use socket::{HoldsSource, SocketFailure, Sources, StatusSource, ask, ask_holds, serve};
+pub use socket::{
+    DrainSource, HoldsSource, SocketFailure, Sources, StatusSource, ask, ask_drain, ask_holds,
+    serve,
+};
 pub use table::table;
 
 /// One snapshot. Fields that a relay does not know are zero or `null`.
@@ -39,6 +42,8 @@ pub struct Status {
     pub members: Members,
     /// What it holds.
     pub held: Held,
+    /// What siblings compare and send each other, so that every envelope stays at R relays.
+    pub repair: Repair,
     /// Its links.
     pub links: Links,
     /// Onions that came.
@@ -127,6 +132,30 @@ pub struct Held {
     pub acknowledged: u64,
     /// Envelopes that expired since the start.
     pub expired: u64,
+}
+
+/// How repair stands, and what it did since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Repair {
+    /// Relays that could not be reached for a quarter of an hour.
+    pub away: u64,
+    /// Comparisons with siblings that wait or are under way.
+    pub comparing: u64,
+    /// Things that siblings lack, waiting to be sent.
+    pub lacking: u64,
+    /// Comparisons that came to their end.
+    pub compared: u64,
+    /// Of these, how many found a difference.
+    pub differed: u64,
+    /// Messages of comparisons.
+    pub steps: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Things sent because a sibling lacked them.
+    pub pushed: u64,
+    /// Whether a relay that leaves has handed everything over; `null` for one that stays.
+    pub drained: Option<bool>,
 }
 
 /// Onions that came.

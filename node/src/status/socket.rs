@@ -2,8 +2,9 @@
 //!
 //! One line of JSON asks, one line answers: `{"ask":"status"}` is answered by
 //! `{"ok":true,"status":{...}}`, `{"ask":{"holds":["<envelope id>", ...]}}` by `{"ok":true,"holds":[...]}`
-//! with those of the ids that are durable here, anything else by `{"ok":false,"error":"..."}`. It only
-//! tells; stopping a relay is a signal's work.
+//! with those of the ids that are durable here, `{"ask":"drain"}`, after which the relay hands over what it
+//! holds and leaves, by `{"ok":true}`, anything else by `{"ok":false,"error":"..."}`. Stopping a relay is a
+//! signal's work.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -32,6 +33,9 @@ pub type StatusSource = Arc<dyn Fn() -> BoxFuture<'static, Status> + Send + Sync
 pub type HoldsSource =
     Arc<dyn Fn(Vec<EnvelopeId>) -> BoxFuture<'static, Option<Vec<EnvelopeId>>> + Send + Sync>;
 
+/// Has the relay leave for good.
+pub type DrainSource = Arc<dyn Fn() -> BoxFuture<'static, io::Result<()>> + Send + Sync>;
+
 /// Where the socket's answers come from.
 #[derive(Clone)]
 pub struct Sources {
@@ -39,6 +43,8 @@ pub struct Sources {
     pub status: StatusSource,
     /// Which envelopes are here.
     pub holds: HoldsSource,
+    /// What drains the relay.
+    pub drain: DrainSource,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,6 +57,7 @@ struct Request {
 #[serde(rename_all = "snake_case")]
 enum Ask {
     Status,
+    Drain,
     /// Envelope ids, 64 hexadecimal digits each.
     Holds(Vec<String>),
 }
@@ -152,6 +159,13 @@ async fn talk(stream: UnixStream, sources: Sources) -> io::Result<()> {
                 status: Some((sources.status)().await),
                 ..Answer::default()
             },
+            Ok(Request { ask: Ask::Drain }) => match (sources.drain)().await {
+                Ok(()) => Answer {
+                    ok: true,
+                    ..Answer::default()
+                },
+                Err(error) => Answer::no(error.to_string()),
+            },
             Ok(Request {
                 ask: Ask::Holds(ids),
             }) => holds(&sources, &ids).await.unwrap_or_else(Answer::no),
@@ -203,6 +217,16 @@ pub async fn ask(path: &Path) -> Result<Status, SocketFailure> {
 pub async fn ask_holds(path: &Path, ids: Vec<String>) -> Result<Vec<String>, SocketFailure> {
     let answer = question(path, Ask::Holds(ids)).await?;
     answer.holds.ok_or_else(|| nothing(answer.error))
+}
+
+/// Has the relay whose socket is at `path` leave for good; [`Status::repair`] tells how far it is.
+pub async fn ask_drain(path: &Path) -> Result<(), SocketFailure> {
+    let answer = question(path, Ask::Drain).await?;
+    if answer.ok {
+        Ok(())
+    } else {
+        Err(nothing(answer.error))
+    }
 }
 
 fn nothing(error: Option<String>) -> SocketFailure {
@@ -312,6 +336,7 @@ mod tests {
             holds: Arc::new(move |ids| {
                 Box::pin(async move { Some(ids.into_iter().filter(odd).collect()) })
             }),
+            drain: Arc::new(|| Box::pin(async { Ok(()) })),
         }
     }
 

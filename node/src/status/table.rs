@@ -63,6 +63,7 @@ pub fn table(status: &Status, voice: Voice) -> String {
             status.held.copies_unfinished
         ),
     );
+    row("repair", repair(status, voice));
     row("disk", disk(status, voice));
     row("clock", clock(status, voice));
     let refused: u64 = status.refusals.values().sum();
@@ -88,6 +89,19 @@ fn reach(status: &Status, voice: Voice) -> String {
             status.listen
         ),
         Verdict::Unknown => "not known yet".to_owned(),
+    }
+}
+
+fn repair(status: &Status, voice: Voice) -> String {
+    let repair = &status.repair;
+    let text = format!(
+        "{} relays away, {} comparisons ahead, {} copies to send; {} compared, {} sent",
+        repair.away, repair.comparing, repair.lacking, repair.compared, repair.pushed
+    );
+    match repair.drained {
+        None => text,
+        Some(false) => format!("{}: {text}", voice.warn("LEAVING")),
+        Some(true) => format!("{}, it may be stopped for good", voice.good("handed over")),
     }
 }
 

@@ -20,6 +20,7 @@ use redb::Engine;
 
 mod catalog;
 mod disk;
+mod inventory;
 mod read;
 mod redb;
 mod schema;
@@ -233,7 +234,9 @@ impl Load {
             | StoreOp::Read { .. }
             | StoreOp::Card { .. }
             | StoreOp::Expire { .. }
-            | StoreOp::Usage => (0, 0),
+            | StoreOp::Usage
+            | StoreOp::Cells { .. }
+            | StoreOp::Inventory { .. } => (0, 0),
         };
         Self { writes, bytes }
     }

@@ -9,12 +9,12 @@ use swarm_proto::store::{
 };
 use swarm_proto::time::Hour;
 
-use super::StoreFailure;
 use super::catalog::Catalog;
 use super::schema::{
     DayTable, Definition, Place, Span, TableName, decode_box, decode_card, decode_index_key,
     decode_row,
 };
+use super::{StoreFailure, inventory};
 
 /// Is shown the key and value of each record; its failure ends the scan.
 pub(super) type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), StoreFailure> + 'a;
@@ -190,7 +190,7 @@ pub(super) fn card(
 ) -> Result<Option<Card>, StoreFailure> {
     for table in view.tables(DayTable::Cards, |span| span.cards) {
         if let Some(bytes) = source.record(table, &address.0)? {
-            let card = decode_card(bytes)?;
+            let (card, _) = decode_card(bytes)?;
             if card.expires > catalog.expired {
                 return Ok(Some(card));
             }
@@ -228,6 +228,13 @@ pub(super) fn answer(
             StoreDone::Card(card(source, catalog, &view, address)?)
         }
         StoreOp::Usage => StoreDone::Usage(catalog.usage),
+        StoreOp::Cells { cell_bits } => inventory::cells(source, catalog, *cell_bits)?,
+        StoreOp::Inventory {
+            epoch,
+            cells,
+            cell_bits,
+            items_max,
+        } => inventory::of(source, catalog, *epoch, cells, *cell_bits, *items_max)?,
         StoreOp::Put { .. }
         | StoreOp::Delete { .. }
         | StoreOp::PutCard { .. }

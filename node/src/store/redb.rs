@@ -357,7 +357,7 @@ impl Touched {
                 self.mailboxes.insert(row.envelope.header().address);
                 self.envelopes.insert(row.envelope.id());
             }
-            StoreOp::Delete { tombstone } => {
+            StoreOp::Delete { tombstone, .. } => {
                 self.mailboxes.insert(tombstone.keys.address());
                 self.envelopes.insert(tombstone.id);
             }
@@ -369,7 +369,9 @@ impl Touched {
             | StoreOp::Have { .. }
             | StoreOp::Read { .. }
             | StoreOp::Card { .. }
-            | StoreOp::Usage => return,
+            | StoreOp::Usage
+            | StoreOp::Cells { .. }
+            | StoreOp::Inventory { .. } => return,
         }
         self.something = true;
     }
@@ -382,7 +384,9 @@ impl Touched {
                 }
                 StoreOp::Have { ids } => ids.iter().any(|id| self.envelopes.contains(id)),
                 StoreOp::Read { id } => self.envelopes.contains(id),
-                StoreOp::Usage => self.something,
+                StoreOp::Usage | StoreOp::Cells { .. } | StoreOp::Inventory { .. } => {
+                    self.something
+                }
                 StoreOp::Put { .. }
                 | StoreOp::Delete { .. }
                 | StoreOp::PutCard { .. }
@@ -397,7 +401,9 @@ fn is_read(op: &StoreOp) -> bool {
         | StoreOp::Have { .. }
         | StoreOp::Read { .. }
         | StoreOp::Card { .. }
-        | StoreOp::Usage => true,
+        | StoreOp::Usage
+        | StoreOp::Cells { .. }
+        | StoreOp::Inventory { .. } => true,
         StoreOp::Put { .. }
         | StoreOp::Delete { .. }
         | StoreOp::PutCard { .. }

@@ -12,8 +12,8 @@
 //! | `ids DAY` | envelope id | [`Place`] |
 //! | `index DAY` | address, arrival, id | [`Place`] |
 //! | `boxes DAY` | address | mailbox keys, [`Span`]s |
-//! | `tombstones DAY` | address, id | hour, signature |
-//! | `cards DAY` | address | hour, sequence, signature, sealed card |
+//! | `tombstones DAY` | address, id | hour, signature, epoch |
+//! | `cards DAY` | address | hour, sequence, signature, epoch, sealed card |
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,15 +23,15 @@ use redb::TableDefinition;
 use swarm_proto::crypto::Signature;
 use swarm_proto::envelope::Envelope;
 use swarm_proto::id::{EnvelopeId, MailboxAddress};
-use swarm_proto::store::{Card, Cursor, MailboxKeys, Row, Usage};
-use swarm_proto::time::{Hour, Tick};
+use swarm_proto::store::{Card, Cursor, MailboxKeys, Row, Tombstone, Usage};
+use swarm_proto::time::{Epoch, Hour, Tick};
 use swarm_proto::wire::codec::{Malformed, Reader, Writer};
 
 /// The definition of a table: bytes to bytes.
 pub(super) type Definition<'a> = TableDefinition<'a, &'static [u8], &'static [u8]>;
 
 /// The layout of this file; a store with another one is not opened.
-pub(super) const SCHEMA_VERSION: u32 = 1;
+pub(super) const SCHEMA_VERSION: u32 = 2;
 
 /// Hours whose indexes share tables. A look-up by id asks every day that has mail, at most 31 of them
 /// while mail lives 30 days; with a table an hour it would be 720.
@@ -224,6 +224,8 @@ pub(super) struct Place {
     pub(super) sequence: u64,
     /// Bytes of the envelope.
     pub(super) length: u32,
+    /// The epoch whose holders keep it.
+    pub(super) epoch: Epoch,
 }
 
 impl Place {
@@ -235,15 +237,16 @@ impl Place {
         }
     }
 
-    /// Writes 20 bytes.
+    /// Writes 24 bytes.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::with_capacity(20);
+        let mut writer = Writer::with_capacity(24);
         writer.u32(self.hour.0).u32(self.part);
         writer.u64(self.sequence).u32(self.length);
+        writer.u32(self.epoch.0);
         writer.finish()
     }
 
-    /// Reads 20 bytes.
+    /// Reads 24 bytes.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(Bytes::copy_from_slice(bytes));
         let place = Self {
@@ -251,6 +254,7 @@ impl Place {
             part: reader.u32("place part")?,
             sequence: reader.u64("place sequence")?,
             length: reader.u32("place length")?,
+            epoch: Epoch(reader.u32("place epoch")?),
         };
         reader.end().map(|()| place)
     }
@@ -333,23 +337,45 @@ pub(super) fn decode_row(bytes: Vec<u8>) -> Result<Row, Malformed> {
     })
 }
 
-/// Writes a card.
-pub(super) fn encode_card(card: &Card) -> Vec<u8> {
-    let mut writer = Writer::with_capacity(76 + card.sealed.len());
-    writer.u32(card.expires.0).u64(card.sequence);
-    writer.put(&card.signature.0).put(&card.sealed);
+/// Writes a tombstone; its mailbox and envelope are the key.
+pub(super) fn encode_tombstone(tombstone: &Tombstone, epoch: Epoch) -> Vec<u8> {
+    let mut writer = Writer::with_capacity(72);
+    writer.u32(tombstone.expires.0).put(&tombstone.signature.0);
+    writer.u32(epoch.0);
     writer.finish()
 }
 
-/// Reads a card.
-pub(super) fn decode_card(bytes: Vec<u8>) -> Result<Card, Malformed> {
+/// Reads a tombstone's hour, signature and epoch.
+pub(super) fn decode_tombstone(bytes: &[u8]) -> Result<(Hour, Signature, Epoch), Malformed> {
+    let mut reader = Reader::new(Bytes::copy_from_slice(bytes));
+    let hour = Hour(reader.u32("tombstone hour")?);
+    let signature = Signature(reader.array("tombstone signature")?);
+    let epoch = Epoch(reader.u32("tombstone epoch")?);
+    reader.end().map(|()| (hour, signature, epoch))
+}
+
+/// Writes a card.
+pub(super) fn encode_card(card: &Card, epoch: Epoch) -> Vec<u8> {
+    let mut writer = Writer::with_capacity(80 + card.sealed.len());
+    writer.u32(card.expires.0).u64(card.sequence);
+    writer.put(&card.signature.0).u32(epoch.0).put(&card.sealed);
+    writer.finish()
+}
+
+/// Reads a card and the epoch of its mailbox.
+pub(super) fn decode_card(bytes: Vec<u8>) -> Result<(Card, Epoch), Malformed> {
     let mut reader = Reader::new(Bytes::from(bytes));
-    Ok(Card {
-        expires: Hour(reader.u32("card hour")?),
-        sequence: reader.u64("card sequence")?,
-        signature: Signature(reader.array("card signature")?),
+    let expires = Hour(reader.u32("card hour")?);
+    let sequence = reader.u64("card sequence")?;
+    let signature = Signature(reader.array("card signature")?);
+    let epoch = Epoch(reader.u32("card epoch")?);
+    let card = Card {
+        expires,
+        sequence,
+        signature,
         sealed: reader.rest(),
-    })
+    };
+    Ok((card, epoch))
 }
 
 /// The key of `index`.
@@ -358,6 +384,12 @@ pub(super) fn index_key(address: &MailboxAddress, cursor: &Cursor) -> Vec<u8> {
     writer.put(&address.0).u32(cursor.arrival.0);
     writer.put(&cursor.id.0);
     writer.finish()
+}
+
+/// The mailbox in a key of `index`, `tombstones` or `cards`.
+pub(super) fn decode_key_address(key: &[u8]) -> Result<MailboxAddress, Malformed> {
+    let mut reader = Reader::new(Bytes::copy_from_slice(key));
+    reader.array("key address").map(MailboxAddress)
 }
 
 /// The cursor in a key of `index`.

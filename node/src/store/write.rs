@@ -8,14 +8,14 @@ use swarm_proto::store::{
     CARD_WEIGHT_BYTES, Card, MailboxKeys, NotKept, Quota, ROW_WEIGHT_BYTES, Row, StoreDone,
     StoreOp, TOMBSTONE_WEIGHT_BYTES, Tombstone,
 };
-use swarm_proto::time::Hour;
+use swarm_proto::time::{Epoch, Hour};
 
 use super::StoreFailure;
 use super::catalog::Catalog;
 use super::read::{self, Each, Source, View, scan_table};
 use super::schema::{
     DayTable, Definition, HourRecord, PART_BYTES, Place, SCHEMA_VERSION, Span, TableName, day_of,
-    decode_u32, encode_box, encode_card, encode_row, index_key, tombstone_key,
+    decode_u32, encode_box, encode_card, encode_row, encode_tombstone, index_key, tombstone_key,
 };
 
 /// The tables of one write transaction, opened once each, and the catalog as it will be.
@@ -84,14 +84,16 @@ impl<'txn> Group<'txn> {
                 expires,
                 quota,
             } => self.put(keys, row, *expires, *quota),
-            StoreOp::Delete { tombstone } => self.delete(tombstone),
-            StoreOp::PutCard { keys, card } => self.put_card(keys, card),
+            StoreOp::Delete { tombstone, epoch } => self.delete(tombstone, *epoch),
+            StoreOp::PutCard { keys, card, epoch } => self.put_card(keys, card, *epoch),
             StoreOp::Expire { hour } => self.expire(*hour),
             StoreOp::Page { .. }
             | StoreOp::Have { .. }
             | StoreOp::Read { .. }
             | StoreOp::Card { .. }
-            | StoreOp::Usage => return self.read(op),
+            | StoreOp::Usage
+            | StoreOp::Cells { .. }
+            | StoreOp::Inventory { .. } => return self.read(op),
         };
         match done {
             Ok(done) => Ok(done),
@@ -161,7 +163,7 @@ impl<'txn> Group<'txn> {
         self.afford(length.saturating_add(ROW_WEIGHT_BYTES))?;
 
         let bytes = encode_row(row);
-        let place = self.next_place(expires, length);
+        let place = self.next_place(expires, length, row.epoch());
         let sequence = place.sequence.to_be_bytes();
         self.insert(place.table(), &sequence, &bytes)?;
         let record = place.encode();
@@ -182,7 +184,7 @@ impl<'txn> Group<'txn> {
         })
     }
 
-    fn delete(&mut self, tombstone: &Tombstone) -> Result<StoreDone, Stop> {
+    fn delete(&mut self, tombstone: &Tombstone, epoch: Epoch) -> Result<StoreDone, Stop> {
         self.alive(tombstone.expires)?;
         let (keys, id) = (&tombstone.keys, &tombstone.id);
         let address = keys.address();
@@ -212,8 +214,7 @@ impl<'txn> Group<'txn> {
             } else {
                 self.catalog.usage.tombstones += 1;
             }
-            let hour = tombstone.expires.0.to_be_bytes();
-            let record = [hour.as_slice(), &tombstone.signature.0].concat();
+            let record = encode_tombstone(tombstone, epoch);
             self.insert(DayTable::Tombstones.at(tombstone.expires), &key, &record)?;
             self.change(&address, keys, tombstone.expires, |span, hour| {
                 span.tombstones += 1;
@@ -223,7 +224,12 @@ impl<'txn> Group<'txn> {
         Ok(StoreDone::Deleted { existed })
     }
 
-    fn put_card(&mut self, keys: &MailboxKeys, card: &Card) -> Result<StoreDone, Stop> {
+    fn put_card(
+        &mut self,
+        keys: &MailboxKeys,
+        card: &Card,
+        epoch: Epoch,
+    ) -> Result<StoreDone, Stop> {
         self.alive(card.expires)?;
         let address = keys.address();
         let view = self.view(&address)?;
@@ -241,7 +247,7 @@ impl<'txn> Group<'txn> {
                 self.catalog.usage.cards += 1;
             }
         }
-        let record = encode_card(card);
+        let record = encode_card(card, epoch);
         self.insert(DayTable::Cards.at(card.expires), &address.0, &record)?;
         self.change(&address, keys, card.expires, |span, hour| {
             span.cards = 1;
@@ -381,7 +387,7 @@ impl<'txn> Group<'txn> {
         }
     }
 
-    fn next_place(&mut self, hour: Hour, length: u64) -> Place {
+    fn next_place(&mut self, hour: Hour, length: u64, epoch: Epoch) -> Place {
         let record = self.catalog.hours.entry(hour).or_default();
         if record.part_bytes >= PART_BYTES {
             record.part = record.part.saturating_add(1);
@@ -394,6 +400,7 @@ impl<'txn> Group<'txn> {
             part: record.part,
             sequence: record.sequence,
             length: u32::try_from(length).unwrap_or(u32::MAX),
+            epoch,
         }
     }
 

@@ -59,6 +59,8 @@ impl World {
             Event::RecordIssued(_)
             | Event::MembersChanged(_)
             | Event::CopiesAbandoned { .. }
+            | Event::Compared { .. }
+            | Event::Drained
             | Event::Convicted { .. } => {}
         }
     }

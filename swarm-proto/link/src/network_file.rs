@@ -114,7 +114,7 @@ impl NetworkFile {
     }
 
     /// Key, comment and value of everything that is no table.
-    fn values(&self) -> [(&'static str, &'static str, String); 9] {
+    fn values(&self) -> [(&'static str, &'static str, String); 10] {
         let network = &self.network;
         let name = toml::Value::String(network.name.clone());
         let reachability = match network.reachability {
@@ -146,6 +146,11 @@ impl NetworkFile {
                 "spares",
                 "Relays next in line to replace a holder, 0 to 16.",
                 network.spares.to_string(),
+            ),
+            (
+                "repair_below",
+                "Fewer holders present than this: the next in rank take copies, 1 to 16.",
+                network.repair_below.to_string(),
             ),
             (
                 "cell_bits",
@@ -180,6 +185,7 @@ struct Table {
     holders: Option<Spanned<i64>>,
     receipts: Option<Spanned<i64>>,
     spares: Option<Spanned<i64>>,
+    repair_below: Option<Spanned<i64>>,
     cell_bits: Option<Spanned<i64>>,
     guard_age_h: Option<Spanned<i64>>,
     hold_age_h: Option<Spanned<i64>>,
@@ -239,7 +245,7 @@ impl Check<'_> {
         Ok(founders)
     }
 
-    fn fill(&self, table: &Table, network: &mut Network) -> Result<(), NetworkFileFailure> {
+    fn fill_caps(&self, caps: &CapsTable, to: &mut Caps) -> Result<(), NetworkFileFailure> {
         let Caps {
             v4_24,
             v4_16,
@@ -247,7 +253,17 @@ impl Check<'_> {
             v6_32,
             per_set,
             per_path,
-        } = &mut network.caps;
+        } = to;
+        let most = i64::from(u16::MAX);
+        self.set("caps.v4_24", &caps.v4_24, v4_24, 0, most)?;
+        self.set("caps.v4_16", &caps.v4_16, v4_16, 0, most)?;
+        self.set("caps.v6_48", &caps.v6_48, v6_48, 0, most)?;
+        self.set("caps.v6_32", &caps.v6_32, v6_32, 0, most)?;
+        self.set("caps.per_set", &caps.per_set, per_set, 0, most)?;
+        self.set("caps.per_path", &caps.per_path, per_path, 0, most)
+    }
+
+    fn fill(&self, table: &Table, network: &mut Network) -> Result<(), NetworkFileFailure> {
         let scale = &mut network.scale;
         self.set(
             "minute_ms",
@@ -259,6 +275,13 @@ impl Check<'_> {
         self.set("holders", &table.holders, &mut network.holders, 1, 16)?;
         self.set("receipts", &table.receipts, &mut network.receipts, 1, 16)?;
         self.set("spares", &table.spares, &mut network.spares, 0, 16)?;
+        self.set(
+            "repair_below",
+            &table.repair_below,
+            &mut network.repair_below,
+            1,
+            16,
+        )?;
         self.set("cell_bits", &table.cell_bits, &mut network.cell_bits, 0, 16)?;
         let year_h = 8_760;
         self.set(
@@ -275,14 +298,7 @@ impl Check<'_> {
             0,
             year_h,
         )?;
-        let caps = &table.caps;
-        let most = i64::from(u16::MAX);
-        self.set("caps.v4_24", &caps.v4_24, v4_24, 0, most)?;
-        self.set("caps.v4_16", &caps.v4_16, v4_16, 0, most)?;
-        self.set("caps.v6_48", &caps.v6_48, v6_48, 0, most)?;
-        self.set("caps.v6_32", &caps.v6_32, v6_32, 0, most)?;
-        self.set("caps.per_set", &caps.per_set, per_set, 0, most)?;
-        self.set("caps.per_path", &caps.per_path, per_path, 0, most)?;
+        self.fill_caps(&table.caps, &mut network.caps)?;
         if let Some(named) = &table.reachability {
             network.reachability = match named.get_ref().as_str() {
                 "proven" => Reachability::Proven,

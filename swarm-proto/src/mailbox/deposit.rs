@@ -114,7 +114,7 @@ impl Deposits {
         };
         let keys = deposit.keys;
         out.store(
-            Ticket::Deposit(promise.id),
+            Ticket::Deposit(promise),
             StoreOp::Put {
                 keys,
                 row: row.clone(),
@@ -185,7 +185,9 @@ impl Deposits {
             | StoreDone::CardKept
             | StoreDone::Card(_)
             | StoreDone::Expired { .. }
-            | StoreDone::Usage(_) => self.give_up(id, refusal_of(NotKept::Busy, now), out),
+            | StoreDone::Usage(_)
+            | StoreDone::Cells(_)
+            | StoreDone::Inventory(_) => self.give_up(id, refusal_of(NotKept::Busy, now), out),
         }
     }
 

@@ -83,6 +83,8 @@ pub(crate) fn card(now: Now, stream: StreamId, done: StoreDone, out: &mut Effect
         | StoreDone::CardKept
         | StoreDone::Expired { .. }
         | StoreDone::Usage(_)
+        | StoreDone::Cells(_)
+        | StoreDone::Inventory(_)
         | StoreDone::Failed => out.refuse(stream, refusal_of(NotKept::Busy, now)),
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod expiry;
 pub(crate) mod fetch;
 pub(crate) mod owner;
 pub mod receipt;
+pub(crate) mod repair;
 pub(crate) mod replica;
 pub mod statements;
 
@@ -14,6 +15,8 @@ use crate::store::NotKept;
 use crate::time::Now;
 use crate::wire::refusal::Refusal;
 use receipt::Promise;
+
+pub use repair::{Counts as RepairCounts, RepairState};
 
 /// Whether a holder may take an envelope at this moment ([ENV-4]).
 fn window(

@@ -33,12 +33,12 @@ pub(crate) fn erase(
     };
     match (refusal, stream) {
         (None, _) => {
-            let tombstone = erase.tombstone.clone();
+            let (tombstone, epoch) = (erase.tombstone.clone(), erase.epoch);
             let ticket = Ticket::Erase {
                 stream,
                 erase: Arc::new(erase),
             };
-            out.store(ticket, StoreOp::Delete { tombstone });
+            out.store(ticket, StoreOp::Delete { tombstone, epoch });
         }
         (Some(refusal), Some(stream)) => out.refuse(stream, refusal),
         (Some(_), None) => {}
@@ -85,6 +85,7 @@ pub(crate) fn card_put(
             let request = StoreOp::PutCard {
                 keys: put.keys,
                 card: put.card.clone(),
+                epoch: put.epoch,
             };
             out.store(
                 Ticket::CardPut {
@@ -141,7 +142,7 @@ fn admit(
         return Err(Refusal::TooLarge);
     }
     let cell = cell_of(&keys.address(), context.network.cell_bits);
-    if context.placement(epoch, cell).takes_copy(&context.me) {
+    if context.may_keep(epoch, cell, &context.me) {
         Ok(())
     } else {
         Err(Refusal::WrongHolder)

@@ -34,7 +34,7 @@ impl Promise {
         let header = envelope.header();
         Self {
             cell: cell_of(&header.address, network.cell_bits),
-            epoch: header.epoch(network.scale),
+            epoch: header.epoch(),
             id: envelope.id(),
             length: u32::try_from(envelope.bytes().len()).unwrap_or(u32::MAX),
             expires: header.expires(network.scale),

@@ -66,7 +66,9 @@ pub(crate) fn stored(
         | StoreDone::CardKept
         | StoreDone::Card(_)
         | StoreDone::Expired { .. }
-        | StoreDone::Usage(_) => decline(to, promise, refusal_of(NotKept::Busy, now), out),
+        | StoreDone::Usage(_)
+        | StoreDone::Cells(_)
+        | StoreDone::Inventory(_) => decline(to, promise, refusal_of(NotKept::Busy, now), out),
     }
 }
 
@@ -122,8 +124,7 @@ fn admit(context: &Context, now: Now, copy: &Copy, promise: &Promise) -> Result<
     if copy.keys.is_open_lane() && header.expiry > ExpiryClass::Days3 {
         return Err(Refusal::TooLarge);
     }
-    let placement = context.placement(promise.epoch, promise.cell);
-    if placement.takes_copy(&context.me) {
+    if context.may_keep(promise.epoch, promise.cell, &context.me) {
         return Ok(());
     }
     // After a restart a relay is not in its own list until others have told it: that is no final answer.

@@ -39,6 +39,7 @@ pub(crate) struct Gossip {
     onion: Option<(u32, OnionKeys)>,
     issued: Option<Record>,
     signing: bool,
+    leaving: bool,
     /// What the record says changed while it was being signed.
     stale: bool,
     renew_at: Option<Instant>,
@@ -65,6 +66,7 @@ impl Gossip {
             config,
             onion: None,
             signing: false,
+            leaving: false,
             stale: false,
             renew_at: None,
             round_at: now.mono,
@@ -100,6 +102,12 @@ impl Gossip {
         out: &mut Effects,
     ) {
         self.config.addresses = addresses;
+        self.issue(context, now, out);
+    }
+
+    /// This relay leaves for good: its record says so ([REP-7]).
+    pub(crate) fn leave(&mut self, context: &mut Context, now: Now, out: &mut Effects) {
+        self.leaving = true;
         self.issue(context, now, out);
     }
 
@@ -352,7 +360,7 @@ impl Gossip {
         let tick = scale.tick_of(now.unix);
         let hash = |key: &Option<OnionPublicKey>| key.as_ref().map(onion_key_hash);
         let record = Record {
-            leaving: false,
+            leaving: self.leaving,
             relay_only: false,
             network: context.network_id,
             key: context.key,

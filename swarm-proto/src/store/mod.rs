@@ -14,7 +14,8 @@ use crate::crypto::Signature;
 use crate::envelope::Envelope;
 use crate::id::{EnvelopeId, MailboxAddress};
 use crate::limits;
-use crate::time::{Hour, Tick};
+use crate::place::Cell;
+use crate::time::{Epoch, Hour, Tick};
 use crate::wire::codec::{Malformed, Reader, Writer};
 
 pub use model::MemStore;
@@ -88,6 +89,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// The epoch whose holders keep it ([PLC-5]): that of its making.
+    pub fn epoch(&self) -> Epoch {
+        self.envelope.header().epoch()
+    }
+
     /// Where it stands in its mailbox.
     pub fn cursor(&self) -> Cursor {
         Cursor {
@@ -141,15 +147,18 @@ pub struct Card {
 }
 
 impl Card {
+    /// BLAKE3 of the sealed bytes.
+    pub fn hash(&self) -> [u8; 32] {
+        *blake3::hash(&self.sealed).as_bytes()
+    }
+
     /// Whether this card takes the place of `other`: the higher sequence, of two equal ones the lower
     /// BLAKE3 of the sealed bytes ([STO-7]).
     pub fn supersedes(&self, other: &Self) -> bool {
         match self.sequence.cmp(&other.sequence) {
             Ordering::Greater => true,
             Ordering::Less => false,
-            Ordering::Equal => {
-                blake3::hash(&self.sealed).as_bytes() < blake3::hash(&other.sealed).as_bytes()
-            }
+            Ordering::Equal => self.hash() < other.hash(),
         }
     }
 }
@@ -220,6 +229,8 @@ pub enum StoreOp {
     Delete {
         /// The owner's word, verified.
         tombstone: Tombstone,
+        /// The epoch of its mailbox.
+        epoch: Epoch,
     },
     /// Which of these envelopes are here.
     Have {
@@ -237,6 +248,8 @@ pub enum StoreOp {
         keys: MailboxKeys,
         /// The card, verified.
         card: Card,
+        /// The epoch of its mailbox.
+        epoch: Epoch,
     },
     /// The card of a mailbox.
     Card {
@@ -250,6 +263,83 @@ pub enum StoreOp {
     },
     /// Count what is here.
     Usage,
+    /// In which cells of which epochs there is something.
+    Cells {
+        /// The first bits of an address that name its cell, 0 to 16.
+        cell_bits: u8,
+    },
+    /// What is in some cells of an epoch, for a comparison with a sibling.
+    Inventory {
+        /// The epoch.
+        epoch: Epoch,
+        /// The cells, each once, ascending.
+        cells: Vec<Cell>,
+        /// The first bits of an address that name its cell, 0 to 16.
+        cell_bits: u8,
+        /// If there is more, the answer is [`StoreDone::Failed`].
+        items_max: usize,
+    },
+}
+
+/// What a holder has of a cell, as it is compared with a sibling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// A live envelope.
+    Envelope {
+        /// Which.
+        id: EnvelopeId,
+        /// Its mailbox.
+        address: MailboxAddress,
+        /// When it is gone.
+        expires: Hour,
+    },
+    /// The owner's word that an envelope is to be gone.
+    Tombstone(Tombstone),
+    /// A card.
+    Card {
+        /// Its mailbox.
+        keys: MailboxKeys,
+        /// Its sequence.
+        sequence: u64,
+        /// When it is gone.
+        expires: Hour,
+        /// BLAKE3 of the sealed bytes.
+        hash: [u8; 32],
+    },
+}
+
+impl Held {
+    /// Its mailbox.
+    pub fn address(&self) -> MailboxAddress {
+        match self {
+            Self::Envelope { address, .. } => *address,
+            Self::Tombstone(tombstone) => tombstone.keys.address(),
+            Self::Card { keys, .. } => keys.address(),
+        }
+    }
+
+    /// What stands for it in a comparison ([REP-2]): an envelope's id, or a hash of what else it is, so
+    /// that a tombstone and the envelope that it forbids are different things.
+    pub fn item(&self) -> [u8; 32] {
+        match self {
+            Self::Envelope { id, .. } => id.0,
+            Self::Tombstone(tombstone) => {
+                let expires = tombstone.expires.0.to_be_bytes();
+                let parts: [&[u8]; 3] = [&tombstone.keys.address().0, &tombstone.id.0, &expires];
+                crate::hash::derive("poste held tombstone", &parts)
+            }
+            Self::Card {
+                keys,
+                sequence,
+                expires,
+                hash,
+            } => {
+                let (sequence, expires) = (sequence.to_be_bytes(), expires.0.to_be_bytes());
+                let parts: [&[u8]; 4] = [&keys.address().0, &sequence, &expires, hash];
+                crate::hash::derive("poste held card", &parts)
+            }
+        }
+    }
 }
 
 /// What a store answers, one kind for each operation.
@@ -286,6 +376,10 @@ pub enum StoreDone {
     },
     /// What is here.
     Usage(Usage),
+    /// The cells with something in them, ascending.
+    Cells(Vec<(Epoch, Cell)>),
+    /// What is in the cells, ascending by [`Held::item`].
+    Inventory(Vec<Held>),
     /// The disk failed, or the store is closed; the store says why in its own log. A write that was
     /// answered so may still turn up.
     Failed,

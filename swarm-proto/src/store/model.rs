@@ -3,15 +3,16 @@
 //! Engines are compared with it operation by operation; the simulator uses it as a relay's disk.
 //! Source: docs/spec/store.md.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::{
-    CARD_WEIGHT_BYTES, Card, Cursor, MailboxKeys, NotKept, Page, Quota, ROW_WEIGHT_BYTES, Row,
-    StoreDone, StoreOp, StoredRow, TOMBSTONE_WEIGHT_BYTES, Tombstone, Usage, page_fingerprint,
+    CARD_WEIGHT_BYTES, Card, Cursor, Held, MailboxKeys, NotKept, Page, Quota, ROW_WEIGHT_BYTES,
+    Row, StoreDone, StoreOp, StoredRow, TOMBSTONE_WEIGHT_BYTES, Tombstone, Usage, page_fingerprint,
 };
 use crate::id::{EnvelopeId, MailboxAddress};
-use crate::time::Hour;
+use crate::place::{Cell, cell_of};
+use crate::time::{Epoch, Hour};
 
 /// A store in memory.
 #[derive(Clone, Debug, Default)]
@@ -30,8 +31,8 @@ struct Mailbox {
     keys: MailboxKeys,
     rows: BTreeMap<Cursor, (Row, Hour)>,
     bytes: u64,
-    tombstones: BTreeMap<EnvelopeId, Tombstone>,
-    card: Option<Card>,
+    tombstones: BTreeMap<EnvelopeId, (Tombstone, Epoch)>,
+    card: Option<(Card, Epoch)>,
 }
 
 impl MemStore {
@@ -63,24 +64,58 @@ impl MemStore {
                 bytes_max,
                 salt,
             } => StoreDone::Page(self.page(&address, after, bytes_max, &salt)),
-            StoreOp::Delete { tombstone } => answer(self.delete(tombstone)),
+            StoreOp::Delete { tombstone, epoch } => answer(self.delete(tombstone, epoch)),
             StoreOp::Have { mut ids } => {
                 ids.retain(|id| self.places.contains_key(id));
                 StoreDone::Have(ids)
             }
             StoreOp::Read { id } => StoreDone::Row(self.read(&id)),
-            StoreOp::PutCard { keys, card } => answer(self.put_card(keys, card)),
+            StoreOp::PutCard { keys, card, epoch } => answer(self.put_card(keys, card, epoch)),
             StoreOp::Card { address } => StoreDone::Card(
                 self.mailboxes
                     .get(&address)
-                    .and_then(|mailbox| mailbox.card.clone()),
+                    .and_then(|mailbox| mailbox.card.as_ref())
+                    .map(|(card, _)| card.clone()),
             ),
             StoreOp::Expire { hour } => self.expire(hour),
             StoreOp::Usage => StoreDone::Usage(Usage {
                 mailboxes: u64::try_from(self.mailboxes.len()).unwrap_or(u64::MAX),
                 ..self.usage
             }),
+            StoreOp::Cells { cell_bits } => StoreDone::Cells(self.cells(cell_bits)),
+            StoreOp::Inventory {
+                epoch,
+                cells,
+                cell_bits,
+                items_max,
+            } => {
+                let held = self.inventory(epoch, &cells, cell_bits);
+                if held.len() > items_max {
+                    return StoreDone::Failed;
+                }
+                StoreDone::Inventory(held)
+            }
         }
+    }
+
+    fn cells(&self, cell_bits: u8) -> Vec<(Epoch, Cell)> {
+        let mut cells = BTreeSet::new();
+        for (address, mailbox) in &self.mailboxes {
+            let cell = cell_of(address, cell_bits);
+            cells.extend(mailbox.epochs().map(|epoch| (epoch, cell)));
+        }
+        cells.into_iter().collect()
+    }
+
+    fn inventory(&self, epoch: Epoch, cells: &[Cell], cell_bits: u8) -> Vec<Held> {
+        let mut held = Vec::new();
+        for (address, mailbox) in &self.mailboxes {
+            if cells.binary_search(&cell_of(address, cell_bits)).is_ok() {
+                mailbox.held(epoch, &mut held);
+            }
+        }
+        held.sort_by_cached_key(Held::item);
+        held
     }
 
     fn put(
@@ -153,14 +188,14 @@ impl MemStore {
         }
     }
 
-    fn delete(&mut self, tombstone: Tombstone) -> Result<StoreDone, NotKept> {
+    fn delete(&mut self, tombstone: Tombstone, epoch: Epoch) -> Result<StoreDone, NotKept> {
         self.alive(tombstone.expires)?;
         let (address, id) = (tombstone.keys.address(), tombstone.id);
         let place = self.places.get(&id).copied();
         let place = place.filter(|(owner, _)| *owner == address);
         let mailbox = self.mailboxes.get(&address);
         let before = mailbox.and_then(|mailbox| mailbox.tombstones.get(&id));
-        let stays = before.is_some_and(|before| before.expires >= tombstone.expires);
+        let stays = before.is_some_and(|(before, _)| before.expires >= tombstone.expires);
         if before.is_none() && place.is_none() {
             self.afford(TOMBSTONE_WEIGHT_BYTES)?;
         }
@@ -169,7 +204,7 @@ impl MemStore {
         }
         if !stays {
             let mailbox = self.mailbox(address, tombstone.keys);
-            mailbox.tombstones.insert(id, tombstone);
+            mailbox.tombstones.insert(id, (tombstone, epoch));
         }
         if let Some((_, cursor)) = place {
             self.remove(&address, &cursor);
@@ -190,19 +225,24 @@ impl MemStore {
         })
     }
 
-    fn put_card(&mut self, keys: MailboxKeys, card: Card) -> Result<StoreDone, NotKept> {
+    fn put_card(
+        &mut self,
+        keys: MailboxKeys,
+        card: Card,
+        epoch: Epoch,
+    ) -> Result<StoreDone, NotKept> {
         self.alive(card.expires)?;
         let address = keys.address();
         let mailbox = self.mailboxes.get(&address);
         let before = mailbox.and_then(|mailbox| mailbox.card.as_ref());
-        if before.is_some_and(|before| !card.supersedes(before)) {
+        if before.is_some_and(|(before, _)| !card.supersedes(before)) {
             return Ok(StoreDone::CardKept);
         }
         if before.is_none() {
             self.afford(CARD_WEIGHT_BYTES)?;
             self.usage.cards += 1;
         }
-        self.mailbox(address, keys).card = Some(card);
+        self.mailbox(address, keys).card = Some((card, epoch));
         Ok(StoreDone::CardKept)
     }
 
@@ -213,9 +253,12 @@ impl MemStore {
             let rows = mailbox.rows.iter().filter(|(_, (_, end))| *end <= hour);
             ended.extend(rows.map(|(cursor, _)| (*address, *cursor)));
             let tombstones = mailbox.tombstones.len();
-            mailbox.tombstones.retain(|_, stone| stone.expires > hour);
+            mailbox
+                .tombstones
+                .retain(|_, (stone, _)| stone.expires > hour);
             self.usage.tombstones -= (tombstones - mailbox.tombstones.len()) as u64;
-            if mailbox.card.take_if(|card| card.expires <= hour).is_some() {
+            let ended = |(card, _): &mut (Card, Epoch)| card.expires <= hour;
+            if mailbox.card.take_if(ended).is_some() {
                 self.usage.cards -= 1;
             }
         }
@@ -270,6 +313,31 @@ impl MemStore {
 impl Mailbox {
     fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.tombstones.is_empty() && self.card.is_none()
+    }
+
+    fn epochs(&self) -> impl Iterator<Item = Epoch> + '_ {
+        let rows = self.rows.values().map(|(row, _)| row.epoch());
+        let tombstones = self.tombstones.values().map(|(_, epoch)| *epoch);
+        let card = self.card.as_ref().map(|(_, epoch)| *epoch);
+        rows.chain(tombstones).chain(card)
+    }
+
+    fn held(&self, epoch: Epoch, held: &mut Vec<Held>) {
+        let rows = self.rows.values().filter(|(row, _)| row.epoch() == epoch);
+        held.extend(rows.map(|(row, expires)| Held::Envelope {
+            id: row.envelope.id(),
+            address: row.envelope.header().address,
+            expires: *expires,
+        }));
+        let stones = self.tombstones.values().filter(|(_, of)| *of == epoch);
+        held.extend(stones.map(|(stone, _)| Held::Tombstone(stone.clone())));
+        let card = self.card.as_ref().filter(|(_, of)| *of == epoch);
+        held.extend(card.map(|(card, _)| Held::Card {
+            keys: self.keys,
+            sequence: card.sequence,
+            expires: card.expires,
+            hash: card.hash(),
+        }));
     }
 }
 
@@ -334,6 +402,7 @@ mod tests {
                 expires: Hour(expires),
                 signature: Signature([2; 64]),
             },
+            epoch: row.epoch(),
         }
     }
 
@@ -436,6 +505,7 @@ mod tests {
             let done = store.apply(StoreOp::PutCard {
                 keys: keys(1),
                 card: put.clone(),
+                epoch: Epoch(0),
             });
             assert_eq!(done, StoreDone::CardKept);
             let address = keys(1).address();

@@ -1,9 +1,15 @@
-//! What holders of one cell tell each other: a copy, and what became of it.
+//! What holders of one cell tell each other: a copy, what became of it, and what they have to compare.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
 
 use crate::crypto::Signature;
+use crate::limits;
 use crate::mailbox::receipt::{Promise, Receipt};
+use crate::place::Cell;
 use crate::store::{MailboxKeys, Row};
-use crate::time::Tick;
+use crate::time::{Epoch, Tick};
 use crate::wire::codec::{Malformed, Reader, Writer};
 use crate::wire::mailbox::envelope;
 use crate::wire::refusal::Refusal;
@@ -105,6 +111,83 @@ impl Copied {
         self.promise.encode(writer);
         if let Ok(receipt) = &self.outcome {
             receipt.encode(writer);
+        }
+    }
+}
+
+/// One step of comparing what two siblings have of the cells that they share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compare {
+    /// The opener's number of the exchange.
+    pub exchange: u32,
+    /// Odd steps are the opener's; the first is 1.
+    pub step: u8,
+    /// What is compared: in the first step, and only there.
+    pub scope: Option<Scope>,
+    /// The key, in the first step, and ranges: at most [`limits::RECONCILE_BYTES_MAX`].
+    pub ranges: Bytes,
+}
+
+/// Cells of an epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The cells, ascending, each once; 1 to [`limits::CELLS_PER_EXCHANGE_MAX`].
+    pub cells: Vec<Cell>,
+}
+
+impl Compare {
+    pub(super) fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let exchange = reader.u32("exchange")?;
+        let step = reader.u8("step")?;
+        let scope = if step == 1 {
+            Some(Scope::decode(reader)?)
+        } else {
+            None
+        };
+        if reader.left() > limits::RECONCILE_KEY_BYTES + limits::RECONCILE_BYTES_MAX {
+            return Err(reader.wrong("ranges"));
+        }
+        Ok(Self {
+            exchange,
+            step,
+            scope,
+            ranges: reader.rest(),
+        })
+    }
+
+    pub(super) fn encode(&self, writer: &mut Writer) {
+        writer.u32(self.exchange).u8(self.step);
+        if let Some(scope) = &self.scope {
+            scope.encode(writer);
+        }
+        writer.put(&self.ranges);
+    }
+}
+
+impl Scope {
+    fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let epoch = Epoch(reader.u32("epoch")?);
+        let count = reader.count("cells", limits::CELLS_PER_EXCHANGE_MAX)?;
+        let mut cells: Vec<Cell> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let cell = Cell(reader.u16("cell")?);
+            if cells.last().is_some_and(|last| *last >= cell) {
+                return Err(reader.wrong("cell"));
+            }
+            cells.push(cell);
+        }
+        if cells.is_empty() {
+            return Err(reader.wrong("cells"));
+        }
+        Ok(Self { epoch, cells })
+    }
+
+    fn encode(&self, writer: &mut Writer) {
+        writer.u32(self.epoch.0).count(self.cells.len());
+        for cell in &self.cells {
+            writer.u16(cell.0);
         }
     }
 }

@@ -6,9 +6,10 @@
 
 use crate::crypto::ONION_PUBLIC_KEY_BYTES;
 use crate::limits::{
-    ANSWER_LARGE_BYTES, ANSWER_SMALL_BYTES, CARD_BYTES, ENVELOPE_LARGE_BYTES, FRAME_BYTES_MAX,
-    IDS_PER_MESSAGE_MAX, ONION_LARGE_BYTES, ONION_SMALL_BYTES, RECONCILE_BYTES_MAX,
-    RECONCILE_KEY_BYTES, RECORDS_PER_MESSAGE_MAX, ROW_HEADER_BYTES,
+    ANSWER_LARGE_BYTES, ANSWER_SMALL_BYTES, CARD_BYTES, CELLS_PER_EXCHANGE_MAX,
+    ENVELOPE_LARGE_BYTES, FRAME_BYTES_MAX, IDS_PER_MESSAGE_MAX, ONION_LARGE_BYTES,
+    ONION_SMALL_BYTES, RECONCILE_BYTES_MAX, RECONCILE_KEY_BYTES, RECORDS_PER_MESSAGE_MAX,
+    ROW_HEADER_BYTES,
 };
 use crate::wire::kind;
 use crate::wire::members::RECORDS_IN_LIST_PART_MAX;
@@ -47,6 +48,10 @@ pub enum FrameKind {
     Erase = kind::ERASE,
     /// A card for a sibling.
     CardCopy = kind::CARD_COPY,
+    /// One step of comparing what siblings have.
+    Compare = kind::COMPARE,
+    /// Whether a relay is there.
+    Probe = kind::PROBE,
 }
 
 /// Who sends a frame.
@@ -71,7 +76,7 @@ pub enum Way {
 
 impl FrameKind {
     /// Every type, in the order of its number.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Hello,
         Self::Refusal,
         Self::Reconcile,
@@ -87,6 +92,8 @@ impl FrameKind {
         Self::Copied,
         Self::Erase,
         Self::CardCopy,
+        Self::Compare,
+        Self::Probe,
     ];
 
     /// The type with this number; `None` if there is none.
@@ -117,6 +124,8 @@ impl FrameKind {
             Self::Copied => 10 + 4 + PROMISE_BYTES + RECEIPT_BYTES,
             Self::Erase => 4 + MAILBOX_KEYS_BYTES + 32 + 4 + 64,
             Self::CardCopy => 4 + MAILBOX_KEYS_BYTES + 8 + 4 + 64 + CARD_BYTES,
+            Self::Compare => COMPARE_BYTES_MAX,
+            Self::Probe => 0,
         }
     }
 
@@ -129,7 +138,7 @@ impl FrameKind {
                 Self::Reconcile | Self::Want | Self::Records | Self::Copy | Self::Erase,
                 Way::Ask | Way::Tell,
             )
-            | (Self::Copied | Self::CardCopy, Way::Tell)
+            | (Self::Copied | Self::CardCopy | Self::Compare | Self::Probe, Way::Tell)
             | (
                 Self::Hello
                 | Self::Refusal
@@ -148,6 +157,7 @@ impl FrameKind {
                 Way::Ask | Way::Tell,
             )
             | (Self::Copied | Self::CardCopy, Way::Ask)
+            | (Self::Compare | Self::Probe, Way::Ask | Way::Answer)
             | (
                 Self::ListAsk
                 | Self::OnionSmall
@@ -175,6 +185,10 @@ const MAILBOX_KEYS_BYTES: usize = 1 + 32 + 32;
 /// Bytes of what a holder undertakes to keep.
 const PROMISE_BYTES: usize = 4 + 4 + 32 + 4 + 4;
 
+/// Bytes of a step of a comparison: number, scope, key and ranges.
+const COMPARE_BYTES_MAX: usize =
+    5 + 6 + 2 * CELLS_PER_EXCHANGE_MAX + RECONCILE_KEY_BYTES + RECONCILE_BYTES_MAX;
+
 /// Bytes of a receipt: node key, tick, signature.
 const RECEIPT_BYTES: usize = 32 + 4 + 64;
 
@@ -188,6 +202,7 @@ const _: () = {
     assert!(RECORDS_PER_MESSAGE_MAX <= RECORDS_IN_LIST_PART_MAX);
     assert!(42 + RECORDS_IN_LIST_PART_MAX * RECORD_WITH_KEYS_BYTES <= FRAME_BYTES_MAX);
     assert!(2 + 32 * IDS_PER_MESSAGE_MAX <= FRAME_BYTES_MAX);
+    assert!(COMPARE_BYTES_MAX <= FRAME_BYTES_MAX);
     assert!(5 + RECONCILE_KEY_BYTES + RECONCILE_BYTES_MAX <= FRAME_BYTES_MAX);
     assert!(ONION_LARGE_BYTES <= FRAME_BYTES_MAX && ANSWER_LARGE_BYTES <= FRAME_BYTES_MAX);
 };
@@ -215,6 +230,8 @@ mod tests {
             (0x0402, 162),
             (0x0403, 169),
             (0x0404, 8_337),
+            (0x0405, 34_859),
+            (0x0406, 0),
         ];
         for (code, bytes) in maxima {
             assert_eq!(frame_bytes_max(code), Some(bytes), "type {code:#06x}");

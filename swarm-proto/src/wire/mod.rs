@@ -19,7 +19,7 @@ use crate::id::NodeId;
 use crate::limits;
 use crate::store::{Card, Page};
 use codec::{Malformed, Reader, Writer};
-use copies::{Copied, Copy};
+use copies::{Compare, Copied, Copy};
 use mailbox::{CardAsk, CardPut, Deposit, Deposited, Erase, Fetch};
 use members::{ListAsk, ListPart, Reconcile, RecordWithKeys};
 use refusal::Refusal;
@@ -47,6 +47,10 @@ pub enum Message {
     Erase(Erase),
     /// A card was left by its owner.
     CardCopy(CardPut),
+    /// Siblings compare what they have.
+    Compare(Compare),
+    /// Is there anybody? Opening the link is the answer.
+    Probe,
     /// Put an envelope into a mailbox.
     Deposit(Deposit),
     /// Read a page of a mailbox.
@@ -86,6 +90,8 @@ impl Message {
             Self::Copied(_) => kind::COPIED,
             Self::Erase(_) => kind::ERASE,
             Self::CardCopy(_) => kind::CARD_COPY,
+            Self::Compare(_) => kind::COMPARE,
+            Self::Probe => kind::PROBE,
             Self::Deposit(_) => kind::DEPOSIT,
             Self::Fetch(_) => kind::FETCH,
             Self::Delete(_) => kind::DELETE,
@@ -132,6 +138,8 @@ impl Message {
             kind::COPIED => Self::Copied(Copied::decode(reader)?),
             kind::ERASE => Self::Erase(Erase::decode(reader)?),
             kind::CARD_COPY => Self::CardCopy(CardPut::decode(reader)?),
+            kind::COMPARE => Self::Compare(Compare::decode(reader)?),
+            kind::PROBE => Self::Probe,
             kind::DEPOSIT => Self::Deposit(Deposit::decode(reader)?),
             kind::FETCH => Self::Fetch(Fetch::decode(reader)?),
             kind::DELETE => Self::Delete(Erase::decode(reader)?),
@@ -167,6 +175,8 @@ impl Message {
             Self::Copied(copied) => copied.encode(&mut writer),
             Self::Erase(erase) | Self::Delete(erase) => erase.encode(&mut writer),
             Self::CardCopy(put) | Self::CardPut(put) => put.encode(&mut writer),
+            Self::Compare(compare) => compare.encode(&mut writer),
+            Self::Probe => {}
             Self::Deposit(deposit) => deposit.encode(&mut writer),
             Self::Fetch(fetch) => fetch.encode(&mut writer),
             Self::CardAsk(ask) => ask.encode(&mut writer),
@@ -214,6 +224,10 @@ pub mod kind {
     pub const ERASE: u16 = 0x0403;
     /// A card passed on.
     pub const CARD_COPY: u16 = 0x0404;
+    /// A step of comparing what siblings have.
+    pub const COMPARE: u16 = 0x0405;
+    /// Whether a relay is there.
+    pub const PROBE: u16 = 0x0406;
     /// A deposit.
     pub const DEPOSIT: u16 = 0x0501;
     /// A fetch.

@@ -60,7 +60,10 @@ impl Judge<'_> {
         };
         let admitted = match (&message, via) {
             (Message::ListAsk(_), Via::Onion { .. } | Via::Client) => true,
-            (Message::Reconcile(_) | Message::Want(_), Via::Relay(_)) => true,
+            (
+                Message::Reconcile(_) | Message::Want(_) | Message::Compare(_) | Message::Probe,
+                Via::Relay(_),
+            ) => true,
             (Message::Records(records), Via::Relay(_)) => {
                 records.iter().all(|record| self.record_holds(record))
             }

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use poste_node::status::Repair;
 use tempfile::TempDir;
 
 use super::people::{Answer, Person};
@@ -80,6 +81,7 @@ impl Story {
         self.a_short_letter().await?;
         self.relays_die().await?;
         self.the_short_letter_expires().await?;
+        self.the_dead_one_is_replaced().await?;
         self.bob_reads().await?;
         self.report.ok = self.held && self.report.lost == 0;
         self.report.table(self.voice, self.started.elapsed());
@@ -281,7 +283,7 @@ impl Story {
                 "relay {first} is back with {has} of the {had} it had"
             ));
         }
-        step.say("The other stays dead. Repair, which would replace it, is not built yet.");
+        step.say("The other stays dead; others will have to take its place.");
         let held = after.min() >= 1;
         self.held &= step.end(
             held,
@@ -314,10 +316,39 @@ impl Story {
         Ok(())
     }
 
+    async fn the_dead_one_is_replaced(&mut self) -> Result<(), DemoFailure> {
+        let title = "The next in line take what the dead relay had";
+        let why = "Five relays are to have each envelope, whoever dies; nobody tells them to.";
+        let mut step = self.voice.step(8, title, why);
+        step.wait("holders compare what they have and send what is lacking");
+        let swarm = self.swarm()?;
+        let wanted = self.report.copies_max;
+        let copies = swarm
+            .copies_until(&self.stored, REPAIR_WAIT, |copies| copies.min() >= wanted)
+            .await?;
+        let statuses = swarm.statuses().await;
+        let sum = |of: fn(&Repair) -> u64| statuses.iter().map(|(_, s)| of(&s.repair)).sum::<u64>();
+        let (compared, sent) = (sum(|repair| repair.compared), sum(|repair| repair.pushed));
+        let bytes = sum(|repair| repair.bytes) / 1024;
+        step.say(format_args!(
+            "{compared} comparisons, {bytes} KiB; {sent} envelopes and cards sent to relays that lacked them"
+        ));
+        let repaired = copies.min() >= wanted;
+        self.report.copies_after_repair = copies.min();
+        self.held &= step.end(
+            repaired,
+            format_args!(
+                "at least {} copies of each envelope at living relays",
+                copies.min()
+            ),
+        );
+        Ok(())
+    }
+
     async fn bob_reads(&mut self) -> Result<(), DemoFailure> {
         let title = "Bob comes back, on another network address, and fetches";
         let why = "He asks several holders, so that no single one can keep a letter from him.";
-        let mut step = self.voice.step(8, title, why);
+        let mut step = self.voice.step(9, title, why);
         let mut missing = self.expected()?;
         let expected: usize = missing.values().sum();
         let mut fetches_ms = Vec::new();
@@ -439,5 +470,7 @@ const VISITS_MAX: usize = 8;
 const VISITS_MIN: usize = 3;
 /// How long late copies may take; retries double their pauses.
 const COPIES_WAIT: Duration = Duration::from_secs(8);
+/// A relay counts as away after two failed tries of five seconds each; then a comparison and the sending.
+const REPAIR_WAIT: Duration = Duration::from_secs(60);
 /// An hour and the rounding to the next full one are 12 s; a busy machine may need more.
 const EXPIRY_WAIT: Duration = Duration::from_secs(30);

@@ -10,7 +10,7 @@ use std::sync::mpsc::sync_channel;
 use swarm_proto::crypto::Signature;
 use swarm_proto::envelope::{Envelope, EnvelopeHeader, ExpiryClass, SizeClass};
 use swarm_proto::store::{Card, MailboxKeys, Quota, Row, StoreDone, StoreOp, Tombstone};
-use swarm_proto::time::{Hour, Tick};
+use swarm_proto::time::{Epoch, Hour, Tick};
 
 use super::{Disk, Store, StoreConfig};
 
@@ -90,6 +90,7 @@ fn delete(owner: u8, row: &Row, expires: u32) -> StoreOp {
             expires: Hour(expires),
             signature: Signature([owner; 64]),
         },
+        epoch: row.epoch(),
     }
 }
 
@@ -102,6 +103,7 @@ fn put_card(owner: u8, sequence: u64, first: u8, expires: u32) -> StoreOp {
             signature: Signature([owner; 64]),
             sealed: Bytes::from(vec![first; swarm_proto::limits::CARD_BYTES]),
         },
+        epoch: Epoch(u32::from(first % 2)),
     }
 }
 

@@ -1,8 +1,9 @@
 //! The engine equals the model on any sequence of operations, across restarts and power cuts.
 
 use proptest::prelude::*;
+use swarm_proto::place::{Cell, cell_of};
 use swarm_proto::store::{Cursor, MemStore, Quota, StoreDone, StoreOp};
-use swarm_proto::time::Hour;
+use swarm_proto::time::{Epoch, Hour};
 
 use super::disks::LoggedDisk;
 use super::{Shared, ask_together, config, delete, keys, put_card, put_within, row};
@@ -59,6 +60,21 @@ fn any_op() -> impl Strategy<Value = StoreOp> {
             hour: Hour(if far { hour } else { 38 + hour % 12 }),
         }),
         1 => Just(StoreOp::Usage),
+        1 => (0..=16_u8).prop_map(|cell_bits| StoreOp::Cells { cell_bits }),
+        2 => (0..2_u32, 0..=16_u8, 0..OWNERS, any::<bool>(), 0..40_usize)
+            .prop_map(|(epoch, cell_bits, owner, all, items_max)| {
+                let first = if all { 0 } else { owner };
+                let cells = (first..=owner).map(|owner| cell_of(&keys(owner).address(), cell_bits));
+                // Sometimes so many that whole tables are walked.
+                let more = (0..200).filter(|_| all).map(|number| Cell(number % (1_u16 << cell_bits.min(15))));
+                let cells: std::collections::BTreeSet<Cell> = cells.chain(more).collect();
+                StoreOp::Inventory {
+                    epoch: Epoch(epoch),
+                    cells: cells.into_iter().collect(),
+                    cell_bits,
+                    items_max,
+                }
+            }),
     ]
 }
 
@@ -73,7 +89,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// [STO-1] [STO-2] [STO-3] [STO-4] [STO-5] [STO-7]
+    /// [STO-1] [STO-2] [STO-3] [STO-4] [STO-5] [STO-7] [STO-8]
     #[test]
     fn the_engine_answers_as_the_model_does(
         steps in prop::collection::vec(any_step(), 1..20),

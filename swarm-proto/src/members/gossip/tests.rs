@@ -84,6 +84,7 @@ fn a_change_during_the_signing_is_not_lost() {
             family: [0; 8],
             since: Tick(1),
             last_record: None,
+            repair_bytes_per_s: 1 << 20,
         },
         now,
     );
@@ -212,6 +213,7 @@ fn exchanges_are_bounded_by_peer_and_in_all_and_end_by_themselves() {
         family: [0; 8],
         since: Tick(1),
         last_record: None,
+        repair_bytes_per_s: 1 << 20,
     };
     let mut gossip = Gossip::new(config, now);
     let mut out = Effects::default();

@@ -1,0 +1,502 @@
+//! What siblings do so that every envelope stays at R relays while relays come and go.
+//!
+//! 1. A relay knows in which cells of which epochs it has something ([REP-4]).
+//! 2. Hour by hour for the present epoch, day by day for older ones, and when a relay went or came back,
+//!    it compares those cells with the relays that are to keep them: the R holders, or the next in rank for
+//!    those that are away once too few are present ([REP-1], [REP-4]).
+//! 3. Either side sends the other what it lacks: envelopes, tombstones, cards ([REP-2], [REP-5]), the
+//!    least copied first, within a share of the uplink ([REP-6]).
+//! 4. What differed is compared again until it is equal ([REP-5]).
+//! 5. A relay that leaves for good does the same until all that it has is with others ([REP-7]).
+//!
+//! A copy is admitted by `replica.rs`, a tombstone and a card by `owner.rs`, as from any sibling.
+//! Source: `docs/spec/repair.md`.
+
+mod compare;
+mod pushes;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use rand_core::Rng;
+
+use crate::context::Context;
+use crate::effects::{Effects, Event, Ticket};
+use crate::id::NodeId;
+use crate::limits;
+use crate::place::{Cell, cell_of};
+use crate::store::{MailboxKeys, StoreDone, StoreOp, StoredRow};
+use crate::time::{EPOCH_MINUTES, Epoch, HOUR_MINUTES, Instant, Now};
+use crate::wire::Message;
+use crate::wire::copies::Compare;
+
+pub(crate) use compare::Key;
+use compare::{Compares, Outcome};
+use pushes::Pushes;
+
+/// Repair of one relay.
+#[derive(Debug)]
+pub(crate) struct Repair {
+    /// Where there may be something here.
+    live: BTreeMap<Epoch, BTreeSet<Cell>>,
+    known: Known,
+    /// When each epoch is looked through next.
+    passes: BTreeMap<Epoch, Instant>,
+    waiting: BTreeMap<(Epoch, NodeId), Job>,
+    /// The same by the moment at which each is due.
+    due: BTreeSet<(Instant, Epoch, NodeId)>,
+    compares: Compares,
+    pushes: Pushes,
+    counts: Counts,
+    drain: Option<Drain>,
+}
+
+/// Whether the cells of an earlier run are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// The store is asked at this moment.
+    AskAt(Instant),
+    Asked,
+    Yes,
+}
+
+/// Cells of an epoch to be compared with one relay.
+#[derive(Debug)]
+struct Job {
+    cells: BTreeSet<Cell>,
+    at: Instant,
+    tries: u32,
+}
+
+/// A relay that leaves: told once when all is with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Drain {
+    passed: bool,
+    told: bool,
+}
+
+/// What repair did since the start, for the operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Comparisons that came to their end, those that siblings opened included.
+    pub compared: u64,
+    /// Of these, how many found a difference.
+    pub differed: u64,
+    /// Messages of comparisons, sent and received.
+    pub steps: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Envelopes, tombstones and cards sent because a sibling lacked them.
+    pub pushed: u64,
+}
+
+/// What repair is doing, for the operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RepairState {
+    /// What it did.
+    pub counts: Counts,
+    /// What waits to be sent.
+    pub lacking: usize,
+    /// Comparisons that wait or are under way.
+    pub comparing: usize,
+    /// Relays that count as away.
+    pub away: usize,
+    /// Whether this relay leaves, and all that it had is with others.
+    pub drained: Option<bool>,
+}
+
+/// Which relays a pass compares with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum With {
+    /// Those for which this relay opens in this turn ([REP-4]).
+    Turn(u32),
+    /// All that keep a cell of this relay.
+    All,
+    /// One that came back.
+    One(NodeId),
+    /// Those that keep a cell of this one, which went away.
+    InPlaceOf(NodeId),
+}
+
+impl Repair {
+    /// Nothing is known yet; `bytes_per_s` is what siblings may be sent.
+    pub(crate) fn new(bytes_per_s: u32, now: Now) -> Self {
+        Self {
+            live: BTreeMap::new(),
+            known: Known::AskAt(now.mono),
+            passes: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            due: BTreeSet::new(),
+            compares: Compares::default(),
+            pushes: Pushes::new(bytes_per_s, now.mono),
+            counts: Counts::default(),
+            drain: None,
+        }
+    }
+
+    /// Something may be in that cell from here on.
+    pub(crate) fn note(&mut self, context: &Context, now: Now, epoch: Epoch, cell: Cell) {
+        self.live.entry(epoch).or_default().insert(cell);
+        if !self.passes.contains_key(&epoch) {
+            let at = now.mono.plus(pause(context, HOUR_MINUTES));
+            self.passes.insert(epoch, at);
+        }
+    }
+
+    /// The same for a mailbox.
+    pub(crate) fn note_mailbox(
+        &mut self,
+        context: &Context,
+        now: Now,
+        epoch: Epoch,
+        keys: &MailboxKeys,
+    ) {
+        let cell = cell_of(&keys.address(), context.network.cell_bits);
+        self.note(context, now, epoch, cell);
+    }
+
+    /// The store says where something is from earlier runs.
+    pub(crate) fn cells(&mut self, context: &Context, now: Now, done: StoreDone) {
+        let StoreDone::Cells(cells) = done else {
+            self.known = Known::AskAt(now.mono.plus(STORE_RETRY));
+            return;
+        };
+        self.known = Known::Yes;
+        for (epoch, cell) in cells {
+            self.live.entry(epoch).or_default().insert(cell);
+            // What was unfinished before a restart is found by the first pass ([REP-4]).
+            let at = now.mono.plus(pause(context, FIRST_PASS_MINUTES));
+            self.passes.insert(epoch, at);
+        }
+    }
+
+    /// A relay came back, or a link to it works again after it had failed.
+    pub(crate) fn returned(&mut self, context: &Context, now: Now, id: NodeId) {
+        self.pass_all(context, now, With::One(id));
+    }
+
+    /// A relay counts as away from here on.
+    pub(crate) fn departed(&mut self, context: &Context, now: Now, id: NodeId) {
+        self.forget_peer(&id);
+        self.pass_all(context, now, With::InPlaceOf(id));
+    }
+
+    /// This relay is to leave for good ([REP-7]).
+    pub(crate) fn drain(&mut self) {
+        self.drain = Some(Drain {
+            passed: false,
+            told: false,
+        });
+    }
+
+    /// A step of a comparison.
+    pub(crate) fn compare(
+        &mut self,
+        context: &Context,
+        now: Now,
+        from: NodeId,
+        message: Compare,
+        out: &mut Effects,
+    ) {
+        self.counts.steps += 1;
+        self.counts.bytes += bytes_of(&message);
+        let outcome = self.compares.step(context, now, from, message, out);
+        self.outcome(context, now, outcome, out);
+    }
+
+    /// The store says what is in the cells of a comparison.
+    pub(crate) fn inventory(
+        &mut self,
+        context: &Context,
+        now: Now,
+        key: Key,
+        done: StoreDone,
+        out: &mut Effects,
+    ) {
+        let outcome = self.compares.inventory(context, key, done, out);
+        self.outcome(context, now, outcome, out);
+    }
+
+    /// The store gave a row that a sibling lacks.
+    pub(crate) fn row(&mut self, to: NodeId, row: Option<StoredRow>, out: &mut Effects) {
+        self.counts.pushed += u64::from(row.is_some());
+        self.pushes.row(to, row, out);
+    }
+
+    /// The store gave a card that a sibling lacks.
+    pub(crate) fn card(
+        &mut self,
+        to: NodeId,
+        keys: MailboxKeys,
+        epoch: Epoch,
+        done: StoreDone,
+        out: &mut Effects,
+    ) {
+        let card = match done {
+            StoreDone::Card(card) => card,
+            _ => None,
+        };
+        self.counts.pushed += u64::from(card.is_some());
+        self.pushes.card(to, keys, epoch, card, out);
+    }
+
+    /// Does what is due.
+    pub(crate) fn wake(&mut self, context: &mut Context, now: Now, out: &mut Effects) {
+        for id in context.presence.due(now.mono, context.network.scale) {
+            out.send(id, Message::Probe);
+        }
+        if let Known::AskAt(at) = self.known
+            && at <= now.mono
+        {
+            self.known = Known::Asked;
+            let cell_bits = context.network.cell_bits;
+            out.store(Ticket::Cells, StoreOp::Cells { cell_bits });
+        }
+        self.look_through(context, now);
+        for job in self.compares.ended(now) {
+            self.again(now, job.0, job.1, job.2);
+        }
+        self.open_next(context, now, out);
+        self.pushes.send(now.mono, out);
+        self.tell_drained(out);
+    }
+
+    /// When something is due.
+    pub(crate) fn deadline(&self, context: &Context) -> Option<Instant> {
+        let ask = match self.known {
+            Known::AskAt(at) => Some(at),
+            Known::Asked | Known::Yes => None,
+        };
+        let job = self.due.first().map(|(at, _, _)| *at);
+        let job = job.filter(|_| self.compares.has_room());
+        [
+            ask,
+            job,
+            self.passes.values().min().copied(),
+            self.compares.deadline(),
+            self.pushes.deadline(),
+            context.presence.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// For the operator.
+    pub(crate) fn state(&self, context: &Context) -> RepairState {
+        RepairState {
+            counts: self.counts,
+            lacking: self.pushes.len(),
+            comparing: self.waiting.len().saturating_add(self.compares.opened()),
+            away: context.presence.away(),
+            drained: self.drain.map(|drain| drain.told),
+        }
+    }
+
+    fn outcome(&mut self, context: &Context, now: Now, outcome: Outcome, out: &mut Effects) {
+        for (to, held, epoch, copies) in outcome.lacking {
+            self.pushes.add(copies, to, held, epoch);
+        }
+        self.counts.steps += outcome.steps;
+        self.counts.bytes += outcome.bytes;
+        if let Some(over) = outcome.over {
+            self.counts.compared += 1;
+            self.counts.differed += u64::from(over.differed);
+            out.report(Event::Compared {
+                peer: over.peer,
+                epoch: over.epoch,
+                differed: over.differed,
+            });
+        }
+        if let Some((epoch, peer, cells)) = outcome.again {
+            self.again(now, epoch, peer, cells);
+        }
+        self.open_next(context, now, out);
+        self.pushes.send(now.mono, out);
+    }
+
+    /// Epochs whose turn it is, and those that nothing can be left of.
+    fn look_through(&mut self, context: &Context, now: Now) {
+        let today = context.network.scale.epoch_of(now.unix);
+        let oldest = today.minus(limits::EPOCHS_REMEMBERED);
+        self.live.retain(|epoch, _| *epoch >= oldest);
+        self.passes.retain(|epoch, _| *epoch >= oldest);
+        if let Some(drain) = self.drain.filter(|drain| !drain.passed) {
+            if self.known == Known::Yes && context.is_leaving() {
+                self.pass_all(context, now, With::All);
+                self.drain = Some(Drain {
+                    passed: true,
+                    ..drain
+                });
+            }
+        }
+        let due: Vec<Epoch> = self
+            .passes
+            .iter()
+            .filter(|(_, at)| **at <= now.mono)
+            .map(|(epoch, _)| *epoch)
+            .collect();
+        for epoch in due {
+            // Yesterday's mailboxes take deposits a little longer.
+            let fresh = epoch.plus(1) >= today;
+            let minutes = if fresh { HOUR_MINUTES } else { EPOCH_MINUTES };
+            self.passes
+                .insert(epoch, now.mono.plus(pause(context, minutes)));
+            let turn = if fresh {
+                context.network.scale.hour_of(now.unix).0
+            } else {
+                today.0
+            };
+            self.pass(context, now, epoch, With::Turn(turn));
+        }
+    }
+
+    fn pass_all(&mut self, context: &Context, now: Now, with: With) {
+        let epochs: Vec<Epoch> = self.live.keys().copied().collect();
+        for epoch in epochs {
+            self.pass(context, now, epoch, with);
+        }
+    }
+
+    /// Finds out with whom the cells of an epoch are to be compared.
+    fn pass(&mut self, context: &Context, now: Now, epoch: Epoch, with: With) {
+        let cells = self.live.get(&epoch);
+        let mut jobs: BTreeMap<NodeId, BTreeSet<Cell>> = BTreeMap::new();
+        for cell in cells.into_iter().flatten() {
+            let placement = context.placement(epoch, *cell);
+            let keepers = context.keepers(&placement);
+            if !keepers.contains(&context.me) && !context.is_leaving() {
+                continue;
+            }
+            for peer in keepers.iter().filter(|peer| **peer != context.me) {
+                let stands_in = !placement.is_holder(peer);
+                let wanted = !context.is_away(peer)
+                    && match with {
+                        With::All => true,
+                        // A relay that stands in does not know that it does.
+                        With::Turn(turn) => {
+                            stands_in || context.is_leaving() || opens(&context.me, peer, turn)
+                        }
+                        With::One(id) => *peer == id,
+                        With::InPlaceOf(id) => placement.is_holder(&id),
+                    };
+                if wanted {
+                    jobs.entry(*peer).or_default().insert(*cell);
+                }
+            }
+        }
+        for (peer, cells) in jobs {
+            self.job(now.mono, epoch, peer, cells, 0);
+        }
+    }
+
+    fn job(&mut self, at: Instant, epoch: Epoch, peer: NodeId, cells: BTreeSet<Cell>, tries: u32) {
+        let key = (epoch, peer);
+        if self.waiting.len() >= limits::COMPARES_WAITING_MAX && !self.waiting.contains_key(&key) {
+            return;
+        }
+        let job = self.waiting.entry(key).or_insert(Job {
+            cells: BTreeSet::new(),
+            at,
+            tries,
+        });
+        self.due.remove(&(job.at, epoch, peer));
+        job.cells.extend(cells);
+        job.at = job.at.min(at);
+        job.tries = job.tries.min(tries);
+        self.due.insert((job.at, epoch, peer));
+    }
+
+    /// What differed, or was not answered, is compared again a little later ([REP-5]).
+    fn again(&mut self, now: Now, epoch: Epoch, peer: NodeId, (cells, tries): (Vec<Cell>, u32)) {
+        let tries = tries.saturating_add(1);
+        if tries > TRIES_MAX {
+            return;
+        }
+        let at = now.mono.plus(AGAIN_MIN.saturating_mul(1 << tries.min(8)));
+        self.job(at, epoch, peer, cells.into_iter().collect(), tries);
+    }
+
+    fn open_next(&mut self, context: &Context, now: Now, out: &mut Effects) {
+        while self.compares.has_room() {
+            let Some((at, epoch, peer)) = self.due.first().copied() else {
+                return;
+            };
+            if at > now.mono {
+                return;
+            }
+            self.due.pop_first();
+            let Some(mut job) = self.waiting.remove(&(epoch, peer)) else {
+                continue;
+            };
+            if context.is_away(&peer) {
+                continue;
+            }
+            let rest = job
+                .cells
+                .iter()
+                .nth(limits::CELLS_PER_EXCHANGE_MAX)
+                .copied();
+            if let Some(rest) = rest {
+                let rest = job.cells.split_off(&rest);
+                self.job(at, epoch, peer, rest, job.tries);
+            }
+            let cells = job.cells.into_iter().collect();
+            self.compares
+                .open(context, now, peer, epoch, (cells, job.tries), out);
+        }
+    }
+
+    fn forget_peer(&mut self, id: &NodeId) {
+        self.due.retain(|(_, _, peer)| peer != id);
+        self.waiting.retain(|(_, peer), _| peer != id);
+    }
+
+    fn tell_drained(&mut self, out: &mut Effects) {
+        let done = self.waiting.is_empty() && self.compares.opened() == 0 && self.pushes.is_empty();
+        if let Some(drain) = self
+            .drain
+            .filter(|drain| drain.passed && !drain.told && done)
+        {
+            self.drain = Some(Drain {
+                told: true,
+                ..drain
+            });
+            out.report(Event::Drained);
+        }
+    }
+}
+
+/// Which of two siblings opens in a turn: the one with the lower id in even ones ([REP-4]).
+fn opens(me: &NodeId, peer: &NodeId, turn: u32) -> bool {
+    (me < peer) == turn.is_multiple_of(2)
+}
+
+fn bytes_of(message: &Compare) -> u64 {
+    let cells = message
+        .scope
+        .as_ref()
+        .map_or(0, |scope| 6 + 2 * scope.cells.len());
+    (5 + cells + message.ranges.len()) as u64
+}
+
+/// So many minutes, give or take a quarter, so that relays do not fall into step.
+fn pause(context: &Context, minutes: u64) -> Duration {
+    let pause = context.network.scale.minutes(minutes);
+    let quarter = u64::try_from(pause.as_millis() / 4).unwrap_or(1).max(1);
+    let random = context.rng.borrow_mut().next_u64() % (2 * quarter);
+    pause.saturating_sub(Duration::from_millis(quarter)) + Duration::from_millis(random)
+}
+
+/// Minutes until the first pass after a start: the member list has to be there.
+const FIRST_PASS_MINUTES: u64 = 10;
+/// When a store that could not answer is asked again.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+/// First pause before a comparison is repeated; doubles with each.
+const AGAIN_MIN: Duration = Duration::from_millis(500);
+/// Comparisons of one difference; then the next pass goes on.
+const TRIES_MAX: u32 = 10;
+
+#[cfg(test)]
+mod tests;
