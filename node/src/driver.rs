@@ -341,7 +341,7 @@ fn open_endpoint(
         let change = match ahead_ms {
             Some(ahead_ms) => {
                 clocks.note(key, ahead_ms);
-                PeerChange::Seen
+                PeerChange::Linked
             }
             None => PeerChange::Gone,
         };

@@ -403,7 +403,7 @@ impl World {
             let fresh = host.linked.insert(other);
             let was_lost = host.lost.remove(&other).is_some();
             if let Some(id) = id.filter(|_| fresh || was_lost) {
-                let change = PeerChange::Seen;
+                let change = PeerChange::Linked;
                 self.tell(one, Input::Peer { id, change });
             }
         }
@@ -417,12 +417,14 @@ impl World {
             return;
         };
         let is_linked = reachable && host.linked.contains(&peer);
-        if is_linked || host.lost.contains_key(&peer) {
+        if is_linked {
             return;
         }
         host.linked.remove(&peer);
-        host.lost.insert(peer, 0);
-        self.dial_later(number, peer);
+        if !host.lost.contains_key(&peer) {
+            host.lost.insert(peer, 0);
+            self.dial_later(number, peer);
+        }
         if let Some(id) = id {
             let change = PeerChange::Gone;
             self.tell(number, Input::Peer { id, change });

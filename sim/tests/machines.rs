@@ -179,7 +179,7 @@ impl Nonsense {
             0 => Input::Wake,
             1 => Input::Peer {
                 id: self.id(),
-                change: [PeerChange::Seen, PeerChange::Gone][self.index(2)],
+                change: [PeerChange::Seen, PeerChange::Linked, PeerChange::Gone][self.index(3)],
             },
             2 => Input::StreamClosed {
                 stream: self.stream(),

@@ -58,34 +58,35 @@ impl Context {
         usize::from(self.network.receipts)
     }
 
-    /// Whether a relay is not there to keep anything: gone for long, leaving, or in no list any more.
+    /// Whether a relay is not there: gone for long, or in no list any more.
     pub(crate) fn is_away(&self, id: &NodeId) -> bool {
-        *id != self.me
-            && (self.presence.is_away(id)
-                || self
-                    .view
-                    .snapshot()
-                    .find(id)
-                    .is_none_or(|member| member.record().leaving))
+        *id != self.me && (self.presence.is_away(id) || self.view.snapshot().find(id).is_none())
+    }
+
+    /// Whether a relay has said that it leaves for good.
+    fn leaves(&self, id: &NodeId) -> bool {
+        let members = self.view.snapshot();
+        members.find(id).is_some_and(|one| one.record().leaving)
     }
 
     /// Whether this relay has said that it leaves for good.
     pub(crate) fn is_leaving(&self) -> bool {
-        let own = self.view.snapshot();
-        own.find(&self.me).is_some_and(|own| own.record().leaving)
+        self.leaves(&self.me)
     }
 
-    /// The relays that are to keep a cell: its holders, or, once too few of them are present, the first R
-    /// in rank that are ([REP-1]).
+    /// The relays that are to keep a cell: the first R in rank that do not leave, or, once too few of them are
+    /// present, the first R that are ([REP-1]).
     pub(crate) fn keepers(&self, placement: &Placement) -> Vec<NodeId> {
-        let holders = placement.holders();
+        let r = placement.holders().len();
+        let mut stay = placement.ranked().to_vec();
+        stay.retain(|id| !self.leaves(id));
+        let holders = stay.get(..r).unwrap_or(&stay);
         let present = holders.iter().filter(|id| !self.is_away(id)).count();
-        if present >= usize::from(self.network.repair_below).min(holders.len()) {
-            return holders.to_vec();
+        if present < usize::from(self.network.repair_below).min(r) {
+            stay.retain(|id| !self.is_away(id));
         }
-        let ranked = placement.ranked().iter();
-        let here = ranked.filter(|id| !self.is_away(id)).copied();
-        here.take(holders.len()).collect()
+        stay.truncate(r);
+        stay
     }
 
     /// Whether a relay may be given what is in a cell: it takes copies of it by rank, or stands in for one

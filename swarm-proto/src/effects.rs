@@ -78,8 +78,10 @@ pub enum Input {
 /// What the links know of a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerChange {
-    /// It can be linked to: discovered, or a link to it was opened.
+    /// Somebody says that it is there: it was discovered.
     Seen,
+    /// A link to it was opened: it is there.
+    Linked,
     /// It could not be reached.
     Gone,
 }

@@ -205,6 +205,7 @@ impl Relay {
 
     /// What other relays say.
     fn told(&mut self, now: Now, from: NodeId, verified: Verified, out: &mut Effects) {
+        self.reached(now, from);
         let context = &mut self.context;
         match verified.message {
             Message::Reconcile(step) => self.gossip.reconcile(context, now, from, &step, out),
@@ -305,14 +306,21 @@ impl Relay {
         }
     }
 
+    /// A relay is there, as a link to it or a word from it shows.
+    fn reached(&mut self, now: Now, id: NodeId) {
+        if self.context.presence.reached(&id) {
+            self.repair.returned(&self.context, now, id);
+        }
+    }
+
     fn peer(&mut self, now: Now, id: NodeId, change: PeerChange, out: &mut Effects) {
         match change {
-            PeerChange::Seen => {
+            PeerChange::Seen | PeerChange::Linked => {
                 self.context.gone.remove(&id);
                 self.deposits.seen(now, id);
                 self.gossip.seen(&self.context, now, id, out);
-                if self.context.presence.reached(&id) {
-                    self.repair.returned(&self.context, now, id);
+                if change == PeerChange::Linked {
+                    self.reached(now, id);
                 }
             }
             PeerChange::Gone => {

@@ -139,7 +139,8 @@ impl Link {
         self.counts.add(LinkCount::BytesOut, frame.wire_bytes());
     }
 
-    fn datagrams_heard(&self) -> u64 {
+    /// Datagrams that came from the peer.
+    pub(crate) fn datagrams_heard(&self) -> u64 {
         self.connection.stats().udp_rx.datagrams
     }
 }

@@ -2,7 +2,9 @@
 //! unused.
 //!
 //! Each peer has one task that owns its link: so there is one dial at a time and one connection,
-//! whoever asks. Messages are best effort: a full queue drops the newest and counts it, and the
+//! whoever asks. Once a dial has failed nobody waits for the next one: askers are told at once, and it goes
+//! on beside them, since a relay on an onion's way that waits for a dead one takes the time that the sender
+//! has for another way ([LNK-9]). Messages are best effort: a full queue drops the newest and counts it, and the
 //! protocol's machines recover as from any loss ([LNK-8]).
 
 use std::collections::BTreeMap;
@@ -242,6 +244,7 @@ impl Links {
             key,
             link: None,
             failed: None,
+            listening: None,
             watch: Arc::clone(&self.0.watch),
         };
         let cancel = shared.cancel.clone();
@@ -272,7 +275,14 @@ struct PeerTask {
     key: NodeKey,
     link: Option<Link>,
     failed: Option<Failed>,
+    listening: Option<Listening>,
     watch: Watch,
+}
+
+/// Something was told, and the peer has to acknowledge it by then.
+struct Listening {
+    until: Instant,
+    heard: u64,
 }
 
 /// The last dial failed.
@@ -286,21 +296,86 @@ impl PeerTask {
     /// Serves until the pool forgets the peer, or nobody wanted anything for as long as a link lives.
     async fn run(mut self, mut want: mpsc::Receiver<Wanted>) {
         let idle_max = self.endpoint.shared.config.idle_max;
-        while let Ok(Some(wanted)) = timeout(idle_max, want.recv()).await {
+        loop {
+            let idle = Instant::now() + idle_max;
+            let until = self.listening.as_ref().map_or(idle, |one| one.until);
+            let wanted = match timeout_at(until, want.recv()).await {
+                Ok(Some(wanted)) => wanted,
+                Err(_late) if self.listening.is_some() => {
+                    self.check_silence();
+                    continue;
+                }
+                Ok(None) | Err(_) => return,
+            };
             match wanted {
                 Wanted::Link { addr, dead, to } => {
                     self.forget(dead);
-                    let linked = self.link(addr).await;
+                    let failing = self.is_failing(addr);
+                    let linked = if failing {
+                        Err(LinkFailure::Pausing)
+                    } else {
+                        self.link(addr).await
+                    };
                     // The asker may have given up meanwhile.
                     let _given_up = to.send(linked);
+                    if failing {
+                        self.redial(addr, &mut want, Vec::new()).await;
+                    }
+                }
+                Wanted::Tell { addr, waiting } if self.is_failing(addr) => {
+                    self.redial(addr, &mut want, vec![waiting]).await;
                 }
                 Wanted::Tell { addr, waiting } => self.tell(addr, waiting).await,
             }
         }
     }
 
+    /// Whether the last dial of that address failed, and there is no link.
+    fn is_failing(&self, addr: SocketAddr) -> bool {
+        let open = self.link.as_ref().is_some_and(Link::is_open);
+        !open
+            && self
+                .failed
+                .as_ref()
+                .is_some_and(|failed| failed.addr == addr)
+    }
+
+    /// Dials a peer that failed before, if its pause is over; meanwhile askers are told that it fails, and
+    /// messages wait.
+    async fn redial(
+        &mut self,
+        addr: SocketAddr,
+        want: &mut mpsc::Receiver<Wanted>,
+        mut tells: Vec<Waiting>,
+    ) {
+        if self.pauses(addr) {
+            let counts = self.endpoint.counts();
+            tells.iter().for_each(|_| counts.one(LinkCount::TellFailed));
+            return;
+        }
+        let endpoint = self.endpoint.clone();
+        let dial = endpoint.link(self.key, addr);
+        tokio::pin!(dial);
+        let linked = loop {
+            tokio::select! {
+                linked = &mut dial => break linked,
+                Some(wanted) = want.recv() => match wanted {
+                    Wanted::Link { to, .. } => {
+                        let _given_up = to.send(Err(LinkFailure::Pausing));
+                    }
+                    // Their number is bounded by the places in the peer's queue.
+                    Wanted::Tell { waiting, .. } => tells.push(waiting),
+                },
+            }
+        };
+        let _told = self.dialled(addr, linked);
+        for waiting in tells {
+            self.tell(addr, waiting).await;
+        }
+    }
+
     async fn tell(&mut self, addr: SocketAddr, waiting: Waiting) {
-        let shared = &self.endpoint.shared;
+        let shared = Arc::clone(&self.endpoint.shared);
         let counts = Arc::clone(&shared.counts);
         let tracker = shared.tracker.clone();
         let cancel = shared.cancel.clone();
@@ -308,6 +383,9 @@ impl PeerTask {
             counts.one(LinkCount::TellFailed);
             return;
         };
+        let until = Instant::now() + shared.config.silence_max;
+        let heard = link.datagrams_heard();
+        self.listening.get_or_insert(Listening { until, heard });
         // A task of its own, so that a peer that takes messages slowly does not keep askers waiting;
         // the places in the queue bound how many there are.
         tracker.spawn(async move {
@@ -316,6 +394,19 @@ impl PeerTask {
                 counts.one(LinkCount::TellFailed);
             }
         });
+    }
+
+    /// A peer that lives acknowledges what it is told ([LNK-10]). One of which nothing at all was heard since is given up,
+    /// or whoever only tells it things would believe it alive until the link ends of itself.
+    fn check_silence(&mut self) {
+        let Some(listening) = self.listening.take() else {
+            return;
+        };
+        let silent = |link: &mut Link| link.is_open() && link.datagrams_heard() == listening.heard;
+        if let Some(link) = self.link.take_if(silent) {
+            link.close();
+            (self.watch)(self.key, None);
+        }
     }
 
     fn forget(&mut self, dead: Option<usize>) {
@@ -330,15 +421,29 @@ impl PeerTask {
             return Ok(link.clone());
         }
         self.link = None;
+        if self.pauses(addr) {
+            return Err(LinkFailure::Pausing);
+        }
+        let linked = self.endpoint.link(self.key, addr).await;
+        self.dialled(addr, linked)
+    }
+
+    fn pauses(&self, addr: SocketAddr) -> bool {
+        let failed = self.failed.as_ref().filter(|failed| failed.addr == addr);
+        failed.is_some_and(|failed| failed.until > Instant::now())
+    }
+
+    /// What a dial led to.
+    fn dialled(
+        &mut self,
+        addr: SocketAddr,
+        linked: Result<Link, LinkFailure>,
+    ) -> Result<Link, LinkFailure> {
         let failed = self.failed.as_ref().filter(|failed| failed.addr == addr);
         let config = &self.endpoint.shared.config;
         let pause = failed.map_or(config.dial_pause_min, |failed| {
             (failed.pause * 2).min(config.dial_pause_max)
         });
-        if failed.is_some_and(|failed| failed.until > Instant::now()) {
-            return Err(LinkFailure::Pausing);
-        }
-        let linked = self.endpoint.link(self.key, addr).await;
         (self.watch)(self.key, linked.as_ref().ok().map(Link::clock_offset_ms));
         match linked {
             Ok(link) => {

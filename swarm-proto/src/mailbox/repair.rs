@@ -411,7 +411,8 @@ impl Repair {
     /// What differed, or was not answered, is compared again a little later ([REP-5]).
     fn again(&mut self, now: Now, epoch: Epoch, peer: NodeId, (cells, tries): (Vec<Cell>, u32)) {
         let tries = tries.saturating_add(1);
-        if tries > TRIES_MAX {
+        // A relay that leaves may not go before all is with others.
+        if tries > TRIES_MAX && self.drain.is_none() {
             return;
         }
         let at = now.mono.plus(AGAIN_MIN.saturating_mul(1 << tries.min(8)));

@@ -37,8 +37,14 @@ impl Eligible {
             let seen = network.scale.tick_start(member.first_seen());
             seen < before && seen.plus(hold_age) <= start
         };
+        // It stays in the epochs that had begun when it said so, or its letters would be looked for elsewhere.
+        let has_left = |member: &Member| {
+            let record = member.record();
+            record.leaving && record.sequence.epoch() < epoch
+        };
         let candidates = candidates(network, snapshot, |candidate| {
             !candidate.member.record().relay_only
+                && !has_left(&candidate.member)
                 && (candidate.founder || known_long_enough(&candidate.member))
         });
         let mut members = within_caps(network, candidates);
@@ -100,14 +106,15 @@ pub fn guards(network: &Network, snapshot: &Snapshot, now: UnixTime) -> Vec<Arc<
     let age = network.scale.minutes(u64::from(network.guard_age_h) * 60);
     let candidates = candidates(network, snapshot, |candidate| {
         let seen = network.scale.tick_start(candidate.member.first_seen());
-        candidate.founder || seen.plus(age) <= now
+        let record = candidate.member.record();
+        !record.leaving && (candidate.founder || seen.plus(age) <= now)
     });
     let mut members = within_caps(network, candidates);
     members.sort_unstable_by_key(|member| member.id());
     members
 }
 
-/// The fit among the members that stay and have an address, oldest first, founders before all others.
+/// The fit among the members that have an address, oldest first, founders before all others.
 fn candidates(
     network: &Network,
     snapshot: &Snapshot,
@@ -115,9 +122,7 @@ fn candidates(
 ) -> Vec<Candidate> {
     let mut candidates: Vec<Candidate> = snapshot
         .iter()
-        .filter(|member| {
-            !member.record().leaving && member.record().addresses.iter().any(Option::is_some)
-        })
+        .filter(|member| member.record().addresses.iter().any(Option::is_some))
         .map(|member| Candidate {
             founder: is_founder(network, &member.record().key),
             member: Arc::clone(member),
@@ -319,14 +324,27 @@ mod tests {
         }
     }
 
+    /// [ELI-2]: letters of the epochs that it holds are not looked for elsewhere.
+    #[test]
+    fn a_relay_that_leaves_stays_in_the_epochs_that_had_begun_and_in_no_later_one() {
+        let leaving = |leaving| Record {
+            leaving,
+            ..record(1)
+        };
+        let epoch = record(1).sequence.epoch();
+        for back in 0..20 {
+            let (before, after) = ([leaving(false)], [leaving(true)]);
+            let old = epoch.minus(back);
+            assert_eq!(eligible(&before, old).hash(), eligible(&after, old).hash());
+        }
+        assert!(eligible(&[leaving(true)], epoch.plus(1)).is_empty());
+        assert!(!eligible(&[leaving(false)], epoch.plus(1)).is_empty());
+    }
+
     /// [ELI-2]
     #[test]
-    fn a_relay_that_leaves_relays_only_or_has_no_address_holds_nothing() {
+    fn a_relay_that_relays_only_or_has_no_address_holds_nothing() {
         let records = [
-            Record {
-                leaving: true,
-                ..record(1)
-            },
             Record {
                 relay_only: true,
                 ..record(2)

@@ -26,7 +26,7 @@ use crate::members::{
 };
 use crate::reconcile::{Reconciler, Step};
 use crate::relay::RelayConfig;
-use crate::time::{HOUR_MINUTES, Instant, Now};
+use crate::time::{HOUR_MINUTES, Instant, Now, TICK_MINUTES, Tick};
 use crate::wire::Message;
 use crate::wire::members::{
     ListAsk, ListPart, RECORDS_IN_LIST_PART_MAX, Reconcile, RecordWithKeys,
@@ -358,6 +358,13 @@ impl Gossip {
         }
         let scale = context.network.scale;
         let tick = scale.tick_of(now.unix);
+        if let Some(last_word) = self.last_word(tick) {
+            self.renew_at = None;
+            if context.view.snapshot().find(&context.me).is_none() {
+                self.publish(context, now, last_word, out);
+            }
+            return;
+        }
         let hash = |key: &Option<OnionPublicKey>| key.as_ref().map(onion_key_hash);
         let record = Record {
             leaving: self.leaving,
@@ -397,6 +404,15 @@ impl Gossip {
         self.signing = true;
         let statement = record.statement();
         out.sign(SignTicket::Record(record), statement);
+    }
+
+    /// The record that says that this relay leaves, while it is valid: it is not renewed, so that the epochs
+    /// that go on without the relay stay the same ([ELI-2]).
+    fn last_word(&self, tick: Tick) -> Option<Record> {
+        let life = u32::try_from(limits::RECORD_LIFE_HOURS * HOUR_MINUTES / TICK_MINUTES);
+        let ends = |record: &Record| record.sequence.plus(life.unwrap_or(0));
+        let said = self.issued.as_ref().filter(|record| record.leaving);
+        said.filter(|record| ends(record) > tick).cloned()
     }
 
     fn publish(&self, context: &mut Context, now: Now, record: Record, out: &mut Effects) {

@@ -112,6 +112,43 @@ async fn the_pool_gives_up_the_link_unused_for_longest() {
     assert_eq!(relays[0].endpoint.held_links(), (0, 1));
 }
 
+/// [LNK-10]: somebody who only tells notices too, and a peer that lives is not given up.
+#[tokio::test]
+async fn a_peer_that_died_without_a_word_is_noticed_by_what_it_is_told() {
+    let config = LinkConfig {
+        silence_max: Duration::from_millis(500),
+        dial_wait: Duration::from_millis(300),
+        ..LinkConfig::default()
+    };
+    let other = Relay::start(2, config);
+    let (gone, lost) = tokio::sync::watch::channel(0);
+    let links = Links::watched(other.endpoint.clone(), move |_, ahead_ms| {
+        gone.send_modify(|count| *count += usize::from(ahead_ms.is_none()));
+    });
+    let process = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let started = process.spawn(async { Relay::start(1, LinkConfig::default()) });
+    let relay = started.await.unwrap();
+    let to = relay.target;
+    let message = || Frame::new(FrameKind::Copy, vec![1; 100]);
+    for told in 1..4 {
+        assert!(links.tell(to, message()));
+        until("the message", || relay.echo.heard().len() == told).await;
+        tokio::time::sleep(Duration::from_millis(600)).await;
+    }
+    assert_eq!(*lost.borrow(), 0, "it lives");
+    process.shutdown_background();
+    drop(relay);
+    until("the port to be free", || bind(to.addr).is_ok()).await;
+    // Somebody else has the port, so that nothing says that it is closed.
+    let _silent = bind(to.addr).unwrap();
+    assert!(links.tell(to, message()));
+    until("its death to be noticed", || *lost.borrow() > 0).await;
+}
+
 /// [LNK-7]
 #[tokio::test]
 async fn a_peer_that_crashed_and_came_back_is_reached_by_the_next_question() {
@@ -136,6 +173,44 @@ async fn a_peer_that_crashed_and_came_back_is_reached_by_the_next_question() {
     links.ask(to, &onion(9, 1), DEADLINE).await.unwrap();
     assert_eq!(again.count(LinkCount::Accepted), 1);
     assert_eq!(other.count(LinkCount::Dialled), 2);
+}
+
+/// [LNK-9]
+#[tokio::test]
+async fn nobody_waits_for_a_relay_that_failed_before_and_it_is_found_when_it_is_back() {
+    let config = LinkConfig {
+        dial_wait: Duration::from_millis(300),
+        dial_pause_min: Duration::ZERO,
+        dial_pause_max: Duration::ZERO,
+        ..LinkConfig::default()
+    };
+    let other = Relay::start(2, config);
+    let links = Links::new(other.endpoint.clone());
+    let silent = bind(loopback()).unwrap();
+    let to = Target {
+        key: Relay::start(1, LinkConfig::default()).target.key,
+        addr: silent.local_addr().unwrap(),
+    };
+    assert_eq!(links.link(to).await.unwrap_err(), LinkFailure::Unreachable);
+    // Each of these is answered although a dial is under way that nobody answers.
+    for _ in 0..10 {
+        assert_eq!(links.link(to).await.unwrap_err(), LinkFailure::Pausing);
+    }
+    assert!(other.count(LinkCount::DialFailed) < 10);
+    drop(silent);
+    let back = Relay::start_as(1, to.addr, greeting(), LinkConfig::default(), Vec::new());
+    until_linked(&links, to).await;
+    assert_eq!(back.count(LinkCount::Accepted), 1);
+}
+
+/// Asks again until the relay is found.
+async fn until_linked(links: &Links, to: Target) {
+    let linking = async {
+        while links.link(to).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, linking).await.unwrap();
 }
 
 #[tokio::test]

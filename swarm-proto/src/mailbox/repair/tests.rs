@@ -45,8 +45,8 @@ fn come_back(rig: &mut Rig, at: usize) {
     rig.nodes[at].up = true;
     rig.restart(at);
     for other in (0..rig.nodes.len()).filter(|other| *other != at) {
-        rig.peer(at, other, PeerChange::Seen);
-        rig.peer(other, at, PeerChange::Seen);
+        rig.peer(at, other, PeerChange::Linked);
+        rig.peer(other, at, PeerChange::Linked);
     }
 }
 

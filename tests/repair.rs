@@ -1,0 +1,102 @@
+//! Copies stay at five relays while relays die and leave: real processes.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+use std::process::Command;
+
+use poste_tests::correspondent::Correspondent;
+use poste_tests::net::{Net, until};
+use swarm_proto::id::EnvelopeId;
+
+const RELAY: &str = env!("CARGO_BIN_EXE_test-relay");
+const COPIES: usize = 5;
+
+/// The fewest copies that running relays have of any of these.
+async fn fewest_copies(net: &Net, ids: &[EnvelopeId]) -> usize {
+    let mut copies = vec![0; ids.len()];
+    for index in (0..net.nodes()).filter(|index| net.is_running(*index)) {
+        let here = net.holds(index, ids).await.unwrap_or_default();
+        for (id, count) in ids.iter().zip(&mut copies) {
+            *count += usize::from(here.contains(id));
+        }
+    }
+    copies.into_iter().min().unwrap_or(0)
+}
+
+async fn deposit_some(who: &Correspondent) -> Vec<EnvelopeId> {
+    let mut ids = Vec::new();
+    for _ in 0..10 {
+        ids.push(who.deposit_one().await.unwrap());
+    }
+    ids
+}
+
+/// [REP-1] [REP-5]
+#[tokio::test]
+async fn what_dead_holders_had_is_made_again_elsewhere() {
+    let mut net = Net::start(RELAY, 12).await;
+    let who = Correspondent::new(net.file(), 31);
+    let (since, ids) = (who.epoch(), deposit_some(&who).await);
+    until("all holders have all", async || {
+        fewest_copies(&net, &ids).await >= COPIES
+    })
+    .await;
+    for holder in who.holders(since).await.iter().take(2) {
+        net.kill(net.index_of(holder)).await;
+    }
+    until("living relays have five copies", async || {
+        fewest_copies(&net, &ids).await >= COPIES
+    })
+    .await;
+    let found = who.fetch_since(since).await;
+    assert!(ids.iter().all(|id| found.contains(id)));
+}
+
+/// [REP-7]: also when it is killed in the middle of it.
+#[tokio::test]
+async fn a_relay_that_is_drained_may_be_stopped_for_good() {
+    let mut net = Net::start(RELAY, 12).await;
+    let who = Correspondent::new(net.file(), 32);
+    let (since, ids) = (who.epoch(), deposit_some(&who).await);
+    let leaver = net.index_of(&who.holders(since).await[0]);
+    let drain = |net: &Net| {
+        let mut command = Command::new(RELAY);
+        command.arg("--home").arg(net.home(leaver).dir());
+        command.args(["--json", "drain"]);
+        command
+    };
+    let mut begun = drain(&net).spawn().unwrap();
+    until("it is leaving", async || {
+        let status = net.status(leaver).await.unwrap();
+        status.repair.drained.is_some()
+    })
+    .await;
+    net.kill(leaver).await;
+    let _lost_its_relay = begun.wait();
+    net.restart(leaver).await;
+    let status = net.status(leaver).await.unwrap();
+    assert!(status.repair.drained.is_some(), "it goes on leaving");
+
+    let (done, ended) = std::sync::mpsc::channel();
+    let mut again = drain(&net);
+    std::thread::spawn(move || done.send(again.output()));
+    let mut output = None;
+    until("all is handed over", async || {
+        output = ended.try_recv().ok();
+        output.is_some()
+    })
+    .await;
+    let output = output.unwrap().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .contains("\"drained\":true")
+    );
+    net.stop(leaver).await;
+    until("the others have five copies", async || {
+        fewest_copies(&net, &ids).await >= COPIES
+    })
+    .await;
+    let found = who.fetch_since(since).await;
+    assert!(ids.iter().all(|id| found.contains(id)));
+}
