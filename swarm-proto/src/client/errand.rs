@@ -203,7 +203,7 @@ impl Errand {
         }
         if self.untold && self.asking.is_empty() {
             self.untold = false;
-            return Next::Tell(self.waiting(now));
+            return Next::Tell(self.waiting(now, network, holders));
         }
         if now.mono < self.not_before {
             return Next::Wait;
@@ -225,7 +225,7 @@ impl Errand {
                 return Next::Over(event);
             }
             self.untold = false;
-            return Next::Tell(self.waiting(now));
+            return Next::Tell(self.waiting(now, network, holders));
         }
         Next::Wait
     }
@@ -282,7 +282,7 @@ impl Errand {
                 Task::Deposit { receipts, .. },
                 Message::Deposited(Deposited { receipts: more, .. }),
             ) => {
-                // Only of relays that may hold this cell: anybody can make keys that sign ([PLC-5]).
+                // Only of relays near this cell: anybody can make keys that sign ([PLC-5]).
                 let more = more.into_iter().map(|one| (one.holder.node_id(), one));
                 receipts.extend(more.filter(|(signer, _)| holders.contains(signer)));
                 self.tried.insert(holder);
@@ -345,12 +345,11 @@ impl Errand {
             Task::Deposit {
                 promise, receipts, ..
             } => {
-                let counted = counted(receipts, holders);
-                if counted.len() >= w {
+                if signed(receipts, network, holders) >= w {
                     return Some(Event::Stored {
                         id,
                         promise: *promise,
-                        receipts: counted,
+                        receipts: ranked(receipts, holders),
                     });
                 }
                 let epoch_ends = network.scale.epoch_start(promise.epoch.plus(1));
@@ -566,9 +565,9 @@ impl Errand {
         self.untold = true;
     }
 
-    fn waiting(&self, now: Now) -> Event {
+    fn waiting(&self, now: Now, network: &Network, holders: &[NodeId]) -> Event {
         let receipts = match &self.task {
-            Task::Deposit { receipts, .. } => receipts.len(),
+            Task::Deposit { receipts, .. } => signed(receipts, network, holders),
             Task::Fetch { .. }
             | Task::CardAsk { .. }
             | Task::CardPut { .. }
@@ -604,8 +603,15 @@ fn take_page(reading: &mut Reading, rows: &mut Rows, page: Page) -> bool {
     true
 }
 
-/// Receipts of relays that may hold this cell by the correspondent's own list ([PLC-5]).
-fn counted(receipts: &BTreeMap<NodeId, Receipt>, holders: &[NodeId]) -> Vec<Receipt> {
+/// How many of the R holders have signed, by the correspondent's own list: they alone are sure to be met by
+/// whoever reads R - W + 1 of them ([PTH-5], [FET-4]).
+fn signed(receipts: &BTreeMap<NodeId, Receipt>, network: &Network, holders: &[NodeId]) -> usize {
+    let first = holders.iter().take(usize::from(network.holders));
+    first.filter(|id| receipts.contains_key(*id)).count()
+}
+
+/// All receipts of relays near the cell, best rank first: those of spares are copies too ([PLC-5]).
+fn ranked(receipts: &BTreeMap<NodeId, Receipt>, holders: &[NodeId]) -> Vec<Receipt> {
     holders
         .iter()
         .filter_map(|holder| receipts.get(holder))

@@ -28,7 +28,7 @@ use crate::mailbox::receipt::{Promise, Receipt};
 use crate::members::view::View;
 use crate::members::{Address, Snapshot, VerifiedRecord};
 use crate::network::Network;
-use crate::place::Placement;
+use crate::place::{Cell, Placement};
 use crate::store::{Card, Cursor, MailboxKeys};
 use crate::time::{Epoch, Instant, Now};
 use crate::wire::Message;
@@ -204,20 +204,20 @@ pub enum Event {
     },
     /// These pins are to be kept durably.
     Pinned(Pinned),
-    /// A deposit is durable at W holders.
+    /// A deposit is durable at W of the R holders.
     Stored {
         /// The command; it is done.
         id: CommandId,
         /// What they promise.
         promise: Promise,
-        /// Their receipts, verified.
+        /// Their receipts and those of spares, verified, best rank first: all are copies.
         receipts: Vec<Receipt>,
     },
     /// A try failed; the command goes on.
     Waiting {
         /// The command.
         id: CommandId,
-        /// Receipts so far.
+        /// Holders that have signed so far; those of spares are not among them.
         receipts: usize,
         /// What went wrong last.
         why: Trouble,
@@ -267,7 +267,7 @@ pub enum Trouble {
     Unreachable,
     /// Two holders declined for this reason, or one did for good.
     Refused(Refusal),
-    /// Holders have it, but fewer than W.
+    /// Fewer than W holders have signed.
     TooFewCopies,
     /// The epoch of the envelope is over: it must be sealed again.
     TooLate,
@@ -365,6 +365,11 @@ impl Client {
     /// The member list.
     pub fn members(&self) -> Arc<Snapshot> {
         self.view.snapshot()
+    }
+
+    /// The relays around a cell by its own list.
+    pub fn placement(&self, epoch: Epoch, cell: Cell) -> Arc<Placement> {
+        self.view.placement(&self.network, epoch, cell)
     }
 
     /// Whether the member list is complete.

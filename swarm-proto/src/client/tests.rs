@@ -9,6 +9,7 @@ use super::*;
 use crate::members::testing;
 use crate::rig::{PERSON, Rig, owner};
 use crate::store::Page;
+use crate::time::Tick;
 use crate::wire::mailbox::{Deposited, Erase};
 use crate::wire::members::{ListPart, RecordWithKeys};
 
@@ -54,7 +55,7 @@ fn over(events: &[Event]) -> Option<&Event> {
 
 /// [PTH-5]
 #[test]
-fn a_deposit_is_stored_with_w_receipts_of_relays_that_may_hold() {
+fn a_deposit_is_stored_with_receipts_of_w_holders() {
     let mut rig = scene(10);
     rig.command(1, letter(&rig, 1));
     let told = rig.told();
@@ -70,10 +71,7 @@ fn a_deposit_is_stored_with_w_receipts_of_relays_that_may_hold() {
     assert!(receipts.len() >= 3);
     for receipt in receipts {
         assert!(receipt.binds(promise, &rig.network.id(), &rig.crypto));
-        assert!(
-            rig.placement(promise)
-                .counts_receipt(&receipt.holder.node_id())
-        );
+        assert!(rig.placement(promise).is_holder(&receipt.holder.node_id()));
     }
 }
 
@@ -89,15 +87,7 @@ fn receipts_of_strangers_and_of_other_promises_do_not_count() {
     let other = rig.promise(&rig.letter(&owner(PERSON, 0), 2));
     let ranked = rig.ranked(&promise);
     let time = rig.network.scale.tick_of(rig.now.unix);
-    let sign = |at: usize, promise: &Promise| Receipt {
-        holder: rig.nodes[at].key,
-        time,
-        signature: crate::crypto::Crypto::sign(
-            &rig.crypto,
-            &rig.nodes[at].secret,
-            &promise.statement(&rig.network.id(), time),
-        ),
-    };
+    let sign = |at: usize, promise: &Promise| receipt(&rig, at, promise, time);
     let strangers = (0..12).filter(|at| !ranked.contains(at));
     let mut receipts: Vec<Receipt> = strangers.map(|at| sign(at, &promise)).collect();
     receipts.extend(ranked.iter().map(|at| sign(*at, &other)));
@@ -118,7 +108,71 @@ fn receipts_of_strangers_and_of_other_promises_do_not_count() {
     let [Event::Waiting { receipts, why, .. }] = told.as_slice() else {
         panic!("{told:?}")
     };
+    assert_eq!((*receipts, *why), (1, Trouble::TooFewCopies));
+}
+
+/// [PTH-5], [PLC-5], [FET-4]
+#[test]
+fn receipts_of_spares_are_told_but_make_nothing_stored() {
+    let mut rig = scene(12);
+    rig.person.as_mut().unwrap().mute = true;
+    let deposit = Arc::new(rig.letter(&owner(PERSON, 0), 1));
+    let ranked = rig.ranked(&rig.promise(&deposit));
+    rig.command(1, Command::Deposit(Arc::clone(&deposit)));
+    answer_signed(
+        &mut rig,
+        &deposit,
+        &[ranked[0], ranked[4], ranked[5], ranked[8]],
+    );
+    let told = rig.told();
+    let [Event::Waiting { receipts, why, .. }] = told.as_slice() else {
+        panic!("{told:?}")
+    };
     assert_eq!((*receipts, *why), (2, Trouble::TooFewCopies));
+
+    // Another holder is asked, and its answer is added to what is there.
+    rig.advance(Duration::from_secs(1));
+    let holders: BTreeSet<NodeId> = rig.asks().iter().map(|ask| ask.path.holder()).collect();
+    assert_eq!(holders.len(), 2);
+    answer_signed(&mut rig, &deposit, &[ranked[2]]);
+    let told = rig.told();
+    let Some(Event::Stored { receipts, .. }) = over(&told) else {
+        panic!("{told:?}")
+    };
+    let signers: Vec<usize> = receipts
+        .iter()
+        .map(|receipt| rig.index(&receipt.holder.node_id()))
+        .collect();
+    let by_rank = [0, 2, 4, 5, 8].map(|rank: usize| ranked[rank]);
+    assert_eq!(signers, by_rank);
+}
+
+/// Answers the last question with receipts of these relays.
+fn answer_signed(rig: &mut Rig, deposit: &Deposit, signers: &[usize]) {
+    let time = rig.network.scale.tick_of(rig.now.unix);
+    let promise = rig.promise(deposit);
+    let receipts = signers.iter().map(|at| receipt(rig, *at, &promise, time));
+    let receipts = receipts.collect();
+    let ask = rig.asks().last().unwrap().clone();
+    let answer = Message::Deposited(Deposited {
+        arrival: time,
+        receipts,
+    });
+    let answer = judge(&ask.request, answer, &rig.network, &rig.crypto);
+    rig.person(Input::Answered {
+        ask: ask.id,
+        answer,
+    });
+}
+
+fn receipt(rig: &Rig, at: usize, promise: &Promise, time: Tick) -> Receipt {
+    let statement = promise.statement(&rig.network.id(), time);
+    let signature = crate::crypto::Crypto::sign(&rig.crypto, &rig.nodes[at].secret, &statement);
+    Receipt {
+        holder: rig.nodes[at].key,
+        time,
+        signature,
+    }
 }
 
 /// [PTH-4]
