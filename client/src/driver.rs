@@ -396,9 +396,11 @@ fn ended(event: &Event) -> Option<CommandId> {
         | Event::Fetched { id, .. }
         | Event::Card { id, .. }
         | Event::Done { id } => Some(*id),
-        Event::Members(_) | Event::NoMembers { .. } | Event::Pinned(_) | Event::Waiting { .. } => {
-            None
-        }
+        Event::Members(_)
+        | Event::NoMembers { .. }
+        | Event::SourcesDiffer { .. }
+        | Event::Pinned(_)
+        | Event::Waiting { .. } => None,
     }
 }
 

@@ -1,17 +1,15 @@
 //! What a correspondent is promised: paths that keep the rules, deposits that count, readings that end.
 
 mod dead;
+mod lists;
 
-use alloc::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::members::testing;
 use crate::rig::{PERSON, Rig, owner};
 use crate::store::Page;
 use crate::time::Tick;
 use crate::wire::mailbox::{Deposited, Erase};
-use crate::wire::members::{ListPart, RecordWithKeys};
 
 /// Relays and a correspondent that has loaded the list.
 fn scene(count: u8) -> Rig {
@@ -47,9 +45,11 @@ fn over(events: &[Event]) -> Option<&Event> {
         | Event::Fetched { .. }
         | Event::Card { .. }
         | Event::Done { .. } => true,
-        Event::Members(_) | Event::NoMembers { .. } | Event::Pinned(_) | Event::Waiting { .. } => {
-            false
-        }
+        Event::Members(_)
+        | Event::NoMembers { .. }
+        | Event::SourcesDiffer { .. }
+        | Event::Pinned(_)
+        | Event::Waiting { .. } => false,
     })
 }
 
@@ -379,7 +379,7 @@ fn a_holder_that_leads_in_circles_or_without_end_is_not_followed() {
     };
     let (one, two) = (rig.letter(&ada, 1).envelope, rig.letter(&ada, 2).envelope);
     let strange = rig.letter(&owner(1, 0), 1).envelope;
-    let tick = crate::time::Tick;
+    let tick = Tick;
     let page = |more, rows: &[(u32, &Envelope)]| {
         let rows = rows.iter().map(|(at, row)| (tick(*at), (*row).clone()));
         Message::Page(Page {
@@ -420,7 +420,7 @@ fn a_holder_that_shows_more_than_any_keeps_is_given_up() {
     let (mut next, mut pages) = (ask.id, 0);
     for page in 0..=most / 20 {
         let rows = (0..20)
-            .map(|n| (crate::time::Tick(1 + page * 20 + n), row.clone()))
+            .map(|n| (Tick(1 + page * 20 + n), row.clone()))
             .collect();
         let page = Page {
             count: 1,
@@ -633,128 +633,6 @@ fn the_guard_is_left_only_when_it_cannot_be_reached_itself() {
             .iter()
             .all(|ask| Some(ask.path.guard()) == other)
     );
-}
-
-/// [LST-5]
-#[test]
-fn a_list_counts_when_three_sources_have_given_theirs() {
-    let mut rig = Rig::new(10);
-    for at in [0, 1, 2] {
-        rig.nodes[at].up = false;
-    }
-    rig.join(5);
-    assert_eq!(
-        rig.told(),
-        [Event::NoMembers {
-            answered: 2,
-            needed: 3
-        }]
-    );
-    rig.command(1, letter(&rig, 1));
-    assert!(rig.asks().is_empty(), "nobody is asked by half a list");
-    for at in [0, 1, 2] {
-        rig.nodes[at].up = true;
-    }
-    rig.advance(Duration::from_secs(4));
-    let told = rig.told();
-    assert!(matches!(over(&told), Some(Event::Stored { .. })));
-}
-
-/// [LST-5]
-#[test]
-fn a_source_that_drips_or_repeats_its_list_holds_nobody_up() {
-    let rig = Rig::new(10);
-    let sources = rig.nodes.iter().take(4).map(|node| Source {
-        key: node.key,
-        address: testing::address(0).unwrap(),
-    });
-    let network = Arc::clone(&rig.network);
-    let mut client = Client::new(
-        network,
-        sources.collect(),
-        Pinned::default(),
-        [9; 32],
-        rig.now,
-    );
-    let mut out = Vec::new();
-    client.step(rig.now, Input::Wake, &mut out);
-    let members = members_of(&rig);
-    let part = |total, from, members: &[RecordWithKeys]| {
-        let members = members.to_vec();
-        Some(JudgedPart(ListPart {
-            hash: [1; 32],
-            total,
-            from,
-            members,
-        }))
-    };
-    let asks: Vec<AskId> = out
-        .drain(..)
-        .filter_map(|effect| match effect {
-            Effect::List { ask, .. } => Some(ask),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(asks.len(), 4);
-    let mut tell = |ask, part| {
-        let mut out = Vec::new();
-        client.step(rig.now, Input::Listed { ask, part }, &mut out);
-        (out, client.is_ready())
-    };
-    // An empty part of a long list, the wrong part, and more than there can be: none is a list.
-    assert!(tell(asks[0], part(100, 0, &[])).0.is_empty());
-    let (again, ready) = tell(asks[1], part(10, 0, &members[..5]));
-    assert!(!ready);
-    let [
-        Effect::List {
-            ask: second,
-            question,
-            ..
-        },
-    ] = again.as_slice()
-    else {
-        panic!("{again:?}")
-    };
-    assert_eq!(question.from, 5);
-    assert!(tell(*second, part(10, 0, &members[..5])).0.is_empty());
-    assert!(tell(asks[2], part(u32::MAX, 0, &members)).0.is_empty());
-    let (told, ready) = tell(asks[3], part(10, 0, &members));
-    assert!(!ready);
-    let few = Effect::Report(Event::NoMembers {
-        answered: 1,
-        needed: 3,
-    });
-    assert_eq!(told, [few]);
-}
-
-fn members_of(rig: &Rig) -> Vec<RecordWithKeys> {
-    let list = rig.nodes[0].relay.members();
-    let members = list.iter().map(|member| RecordWithKeys {
-        record: member.record().clone(),
-        keys: member.keys().clone(),
-    });
-    members.collect()
-}
-
-/// [LST-5]: one false record spoils the list that it came in.
-#[test]
-fn a_list_with_a_false_record_is_thrown_away() {
-    let rig = Rig::new(3);
-    let member = rig.nodes[0].relay.members();
-    let member = member.iter().next().unwrap();
-    let mut members = vec![RecordWithKeys {
-        record: member.record().clone(),
-        keys: member.keys().clone(),
-    }];
-    let part = |members: &[RecordWithKeys]| ListPart {
-        hash: [0; 32],
-        total: 1,
-        from: 0,
-        members: members.to_vec(),
-    };
-    assert!(judge_list(part(&members), &rig.network, &rig.crypto).is_some());
-    members[0].record.puzzle = 12;
-    assert!(judge_list(part(&members), &rig.network, &rig.crypto).is_none());
 }
 
 proptest! {
