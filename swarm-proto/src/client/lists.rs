@@ -268,6 +268,10 @@ impl Client {
         }
         self.ready = true;
         if !self.lists.differ {
+            // A whole list was fetched, and the sources agree that it is whole: a relay that turns up later
+            // with an old date was not there before ([LST-2]). While they differ, some of the others may know
+            // it well, and to call it young would be to disagree with them about who holds.
+            self.view.completed(now);
             self.pin(now, out);
         }
         self.advance_waiting(now, out);

@@ -197,6 +197,27 @@ fn two_founders_are_asked_and_waited_for() {
     }
 }
 
+/// [LST-2]: a list that its sources agree about is whole; later nobody's old date is believed.
+#[test]
+fn a_relay_that_turns_up_later_is_as_young_as_the_last_look() {
+    let mut scene = Scene::new(5, 5, 1);
+    (0..5).for_each(|_| scene.answer(0..20));
+    assert!(scene.client.is_ready());
+    let scale = scene.client.network.scale;
+    let looked = scale.tick_of(scene.now.unix);
+    scene.wake_after(Duration::from_secs(3_600));
+    (0..5).for_each(|_| scene.answer(0..21));
+    let members = scene.client.members();
+    let seen = |number| {
+        members
+            .find(&testing::key(number).node_id())
+            .unwrap()
+            .first_seen()
+    };
+    assert_eq!(seen(3), testing::tick_at(-240));
+    assert_eq!(seen(20), looked.minus(limits::NEWS_TICKS));
+}
+
 /// [LST-5]
 #[test]
 fn a_list_counts_when_three_sources_have_given_theirs() {
