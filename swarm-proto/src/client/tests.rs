@@ -1,6 +1,7 @@
 //! What a correspondent is promised: paths that keep the rules, deposits that count, readings that end.
 
 mod dead;
+mod hedges;
 mod lists;
 
 use proptest::prelude::*;
@@ -119,8 +120,10 @@ fn receipts_of_spares_are_told_but_make_nothing_stored() {
     let deposit = Arc::new(rig.letter(&owner(PERSON, 0), 1));
     let ranked = rig.ranked(&rig.promise(&deposit));
     rig.command(1, Command::Deposit(Arc::clone(&deposit)));
+    let ask = rig.asks()[0].clone();
     answer_signed(
         &mut rig,
+        &ask,
         &deposit,
         &[ranked[0], ranked[4], ranked[5], ranked[8]],
     );
@@ -134,7 +137,8 @@ fn receipts_of_spares_are_told_but_make_nothing_stored() {
     rig.advance(Duration::from_secs(1));
     let holders: BTreeSet<NodeId> = rig.asks().iter().map(|ask| ask.path.holder()).collect();
     assert_eq!(holders.len(), 2);
-    answer_signed(&mut rig, &deposit, &[ranked[2]]);
+    let ask = rig.asks()[1].clone();
+    answer_signed(&mut rig, &ask, &deposit, &[ranked[2]]);
     let told = rig.told();
     let Some(Event::Stored { receipts, .. }) = over(&told) else {
         panic!("{told:?}")
@@ -147,13 +151,12 @@ fn receipts_of_spares_are_told_but_make_nothing_stored() {
     assert_eq!(signers, by_rank);
 }
 
-/// Answers the last question with receipts of these relays.
-fn answer_signed(rig: &mut Rig, deposit: &Deposit, signers: &[usize]) {
+/// Answers a question with receipts of these relays.
+fn answer_signed(rig: &mut Rig, ask: &Ask, deposit: &Deposit, signers: &[usize]) {
     let time = rig.network.scale.tick_of(rig.now.unix);
     let promise = rig.promise(deposit);
     let receipts = signers.iter().map(|at| receipt(rig, *at, &promise, time));
     let receipts = receipts.collect();
-    let ask = rig.asks().last().unwrap().clone();
     let answer = Message::Deposited(Deposited {
         arrival: time,
         receipts,
