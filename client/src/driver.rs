@@ -275,7 +275,8 @@ impl Road {
         let message = Message::decode(answer.inner.kind, answer.inner.body);
         let message = message.map_err(|_| AskFailure::Senseless)?;
         if answer.last {
-            return judge(&ask.request, message, &self.network, &self.crypto);
+            let now = unix_now();
+            return judge(&ask.request, message, &self.network, &self.crypto, now);
         }
         match message {
             Message::Refusal(refusal) => Err(AskFailure::Hop {

@@ -643,7 +643,13 @@ impl Rig {
         let Some(ask) = person.and_then(|person| person.open.remove(&stream)) else {
             return;
         };
-        let answer = client::judge(&ask.request, message, &self.network, &self.crypto);
+        let answer = client::judge(
+            &ask.request,
+            message,
+            &self.network,
+            &self.crypto,
+            self.now.unix,
+        );
         self.person(client::Input::Answered {
             ask: ask.id,
             answer,

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::rig::{PERSON, Rig, owner};
 use crate::store::Page;
-use crate::time::Tick;
+use crate::time::{Tick, UnixTime};
 use crate::wire::mailbox::{Deposited, Erase};
 
 /// Relays and a correspondent that has loaded the list.
@@ -99,7 +99,13 @@ fn receipts_of_strangers_and_of_other_promises_do_not_count() {
         arrival: time,
         receipts,
     });
-    let answer = judge(&ask.request, answer, &rig.network, &rig.crypto);
+    let answer = judge(
+        &ask.request,
+        answer,
+        &rig.network,
+        &rig.crypto,
+        rig.now.unix,
+    );
     rig.person(Input::Answered {
         ask: ask.id,
         answer,
@@ -110,6 +116,36 @@ fn receipts_of_strangers_and_of_other_promises_do_not_count() {
         panic!("{told:?}")
     };
     assert_eq!((*receipts, *why), (1, Trouble::TooFewCopies));
+}
+
+/// [RCP-3]
+#[test]
+fn receipts_of_another_time_do_not_count() {
+    let rig = scene(10);
+    let deposit = Arc::new(rig.letter(&owner(PERSON, 0), 1));
+    let promise = rig.promise(&deposit);
+    let holder = rig.ranked(&promise)[0];
+    let scale = rig.network.scale;
+    let time = scale.tick_of(rig.now.unix);
+    let request = Request::Deposit(deposit);
+    let counts = |clock| {
+        let answer = Message::Deposited(Deposited {
+            arrival: time,
+            receipts: alloc::vec![receipt(&rig, holder, &promise, time)],
+        });
+        match judge(&request, answer, &rig.network, &rig.crypto, clock) {
+            Ok(Message::Deposited(deposited)) => deposited.receipts.len() == 1,
+            other => panic!("{other:?}"),
+        }
+    };
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let moment = Duration::from_millis(1);
+    let (begins, ends) = (scale.tick_start(time), scale.tick_start(time.plus(1)));
+    assert!(counts(rig.now.unix));
+    let ahead = UnixTime(begins.0 - 30 * 60_000);
+    assert!(counts(ahead) && !counts(UnixTime(ahead.0 - 1)));
+    let behind = ends.plus(minutes(30)).plus(ASK_LIFE);
+    assert!(counts(behind) && !counts(behind.plus(moment)));
 }
 
 /// [PTH-5], [PLC-5], [FET-4]
@@ -161,7 +197,13 @@ fn answer_signed(rig: &mut Rig, ask: &Ask, deposit: &Deposit, signers: &[usize])
         arrival: time,
         receipts,
     });
-    let answer = judge(&ask.request, answer, &rig.network, &rig.crypto);
+    let answer = judge(
+        &ask.request,
+        answer,
+        &rig.network,
+        &rig.crypto,
+        rig.now.unix,
+    );
     rig.person(Input::Answered {
         ask: ask.id,
         answer,
@@ -392,7 +434,7 @@ fn a_holder_that_leads_in_circles_or_without_end_is_not_followed() {
             rows: rows.collect(),
         })
     };
-    let judged = |page| judge(&request, page, &rig.network, &rig.crypto).is_ok();
+    let judged = |page| judge(&request, page, &rig.network, &rig.crypto, rig.now.unix).is_ok();
     assert!(judged(page(true, &[(5, &one), (6, &two)])));
     assert!(!judged(page(true, &[])));
     assert!(judged(page(false, &[])));
@@ -408,7 +450,7 @@ fn a_holder_that_leads_in_circles_or_without_end_is_not_followed() {
         after: cursor,
     };
     let again = page(true, &[(5, &one)]);
-    assert!(judge(&after, again, &rig.network, &rig.crypto).is_err());
+    assert!(judge(&after, again, &rig.network, &rig.crypto, rig.now.unix).is_err());
 }
 
 /// [FET-5]
@@ -469,7 +511,13 @@ fn of_the_cards_of_three_holders_the_highest_sequence_is_told() {
         Message::Card(rig.card(&ada, 3).card),
     ];
     for (ask, answer) in asks.iter().zip(answers) {
-        let answer = judge(&ask.request, answer, &rig.network, &rig.crypto);
+        let answer = judge(
+            &ask.request,
+            answer,
+            &rig.network,
+            &rig.crypto,
+            rig.now.unix,
+        );
         rig.person(Input::Answered {
             ask: ask.id,
             answer,
@@ -490,6 +538,7 @@ fn of_the_cards_of_three_holders_the_highest_sequence_is_told() {
         Message::Card(forged),
         &rig.network,
         &rig.crypto,
+        rig.now.unix,
     );
     assert_eq!(forged, Err(AskFailure::Senseless));
 }
