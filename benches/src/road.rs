@@ -262,6 +262,7 @@ impl Person {
                 Event::Failed { id, .. } => return Ok(Some((id, false))),
                 Event::Members(_)
                 | Event::NoMembers { .. }
+                | Event::SourcesDiffer { .. }
                 | Event::Pinned(_)
                 | Event::Waiting { .. }
                 | Event::Card { .. }

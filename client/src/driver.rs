@@ -275,7 +275,8 @@ impl Road {
         let message = Message::decode(answer.inner.kind, answer.inner.body);
         let message = message.map_err(|_| AskFailure::Senseless)?;
         if answer.last {
-            return judge(&ask.request, message, &self.network, &self.crypto);
+            let now = unix_now();
+            return judge(&ask.request, message, &self.network, &self.crypto, now);
         }
         match message {
             Message::Refusal(refusal) => Err(AskFailure::Hop {
@@ -396,9 +397,11 @@ fn ended(event: &Event) -> Option<CommandId> {
         | Event::Fetched { id, .. }
         | Event::Card { id, .. }
         | Event::Done { id } => Some(*id),
-        Event::Members(_) | Event::NoMembers { .. } | Event::Pinned(_) | Event::Waiting { .. } => {
-            None
-        }
+        Event::Members(_)
+        | Event::NoMembers { .. }
+        | Event::SourcesDiffer { .. }
+        | Event::Pinned(_)
+        | Event::Waiting { .. } => None,
     }
 }
 

@@ -107,7 +107,7 @@ impl Host {
         self.refusals_clock
     }
 
-    /// Deposits that it acknowledged with at least W receipts.
+    /// Deposits that it acknowledged with receipts of at least W holders.
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged
     }

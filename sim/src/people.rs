@@ -448,7 +448,10 @@ impl World {
             Event::Card { id, .. } => {
                 self.over(person, id);
             }
-            Event::Members(_) | Event::NoMembers { .. } | Event::Waiting { .. } => {}
+            Event::Members(_)
+            | Event::NoMembers { .. }
+            | Event::SourcesDiffer { .. }
+            | Event::Waiting { .. } => {}
         }
     }
 

@@ -213,7 +213,10 @@ impl World {
             return;
         };
         let network = Arc::clone(&self.network);
-        let answer = answer.and_then(|message| judge(&request, message, &network, &*self.crypto));
+        let answer = answer.and_then(|message| {
+            let now = self.unix();
+            judge(&request, message, &network, &*self.crypto, now)
+        });
         if answer.is_err() {
             self.totals.asks_failed = self.totals.asks_failed.saturating_add(1);
         }

@@ -80,7 +80,7 @@ pub const REPLICA_QUOTA_FACTOR: u32 = 2;
 
 /// Ranks beyond R at which a relay still takes a copy ([PLC-5]).
 pub const COPY_RANK_SLACK: usize = 2;
-/// Ranks beyond R whose receipts a correspondent counts ([PLC-5]).
+/// Ranks beyond R whose receipts are kept and whose redirects are followed ([PLC-5]).
 pub const RECEIPT_RANK_SLACK: usize = 4;
 
 /// Minutes by which clocks and midnights may differ ([ENV-4], [SIG-2]).

@@ -229,9 +229,8 @@ impl Placement {
             .contains(id)
     }
 
-    /// Whether a correspondent counts its receipt and follows a redirect to it: rank at most R + 4
-    /// ([PLC-5]).
-    pub fn counts_receipt(&self, id: &NodeId) -> bool {
+    /// Whether its receipt is kept, although only those of holders count for W: rank at most R + 4 ([PLC-5]).
+    pub fn keeps_receipt(&self, id: &NodeId) -> bool {
         self.first(self.holders.saturating_add(limits::RECEIPT_RANK_SLACK))
             .contains(id)
     }
@@ -418,7 +417,7 @@ mod tests {
 
     /// [PLC-5]
     #[test]
-    fn neighbours_of_the_holders_take_copies_and_count() {
+    fn neighbours_of_the_holders_take_copies_and_are_heard() {
         let eligible = eligible((0..40).map(record));
         let place = Place::new(TODAY, Cell(7));
         let placement = Placement::of(&network(), &eligible, &place);
@@ -428,11 +427,11 @@ mod tests {
         for (rank, id) in walk.iter().enumerate() {
             assert_eq!(placement.is_holder(id), rank < 5);
             assert_eq!(placement.takes_copy(id), rank < 7);
-            assert_eq!(placement.counts_receipt(id), rank < 9);
+            assert_eq!(placement.keeps_receipt(id), rank < 9);
         }
     }
 
-    /// [PLC-5]: why ranks beyond R count.
+    /// [PLC-5]: why ranks beyond R take copies: a holder by one list is then near enough by the other.
     #[test]
     fn two_lists_that_differ_by_two_percent_share_three_of_five_holders() {
         let mine = eligible((0..500).filter(|n| n % 100 != 3).map(record));
@@ -444,7 +443,7 @@ mod tests {
             let holders = theirs.holders().iter();
             few += usize::from(holders.filter(|id| mine.is_holder(id)).count() < 3);
             let holders = theirs.holders().iter();
-            missed += usize::from(holders.filter(|id| mine.counts_receipt(id)).count() < 3);
+            missed += usize::from(holders.filter(|id| mine.keeps_receipt(id)).count() < 3);
         }
         assert!(few <= 2, "{few} of 4,000");
         assert_eq!(missed, 0);

@@ -103,19 +103,25 @@ impl Rig {
     /// `count` relays, all founders, that know each other.
     pub(crate) fn new(count: u8) -> Self {
         let mut rig = Self::strangers(count);
-        let records: Vec<Message> = rig.nodes.iter().map(|node| all_of(&node.relay)).collect();
+        rig.meet();
+        rig
+    }
+
+    /// All relays tell each other whom they know.
+    pub(crate) fn meet(&mut self) {
+        let records: Vec<Message> = self.nodes.iter().map(|node| all_of(&node.relay)).collect();
         for (from, records) in records.iter().enumerate() {
-            for to in (0..rig.nodes.len()).filter(|to| *to != from) {
-                rig.deliver(from, to, records.clone());
+            for to in (0..self.nodes.len()).filter(|to| *to != from) {
+                self.deliver(from, to, records.clone());
             }
         }
-        rig.run();
-        rig.sent.clear();
-        for node in &mut rig.nodes {
-            assert_eq!(node.relay.members().len(), usize::from(count));
+        self.run();
+        self.sent.clear();
+        let count = self.nodes.len();
+        for node in &mut self.nodes {
+            assert_eq!(node.relay.members().len(), count);
             node.events.clear();
         }
-        rig
     }
 
     /// `count` relays, all founders, each of which knows itself only.
@@ -526,6 +532,11 @@ impl Rig {
 impl Rig {
     /// Brings a correspondent in that knows the first `sources` relays, and lets it load the list.
     pub(crate) fn join(&mut self, sources: usize) {
+        self.join_again(sources, Pinned::default());
+    }
+
+    /// The same for one that was there before.
+    pub(crate) fn join_again(&mut self, sources: usize, pinned: Pinned) {
         let sources = self.nodes.iter().take(sources).enumerate();
         let sources = sources.map(|(at, node)| Source {
             key: node.key,
@@ -534,7 +545,7 @@ impl Rig {
         let client = Client::new(
             Arc::clone(&self.network),
             sources.collect(),
-            Pinned::default(),
+            pinned,
             [99; 32],
             self.now,
         );
@@ -642,7 +653,13 @@ impl Rig {
         let Some(ask) = person.and_then(|person| person.open.remove(&stream)) else {
             return;
         };
-        let answer = client::judge(&ask.request, message, &self.network, &self.crypto);
+        let answer = client::judge(
+            &ask.request,
+            message,
+            &self.network,
+            &self.crypto,
+            self.now.unix,
+        );
         self.person(client::Input::Answered {
             ask: ask.id,
             answer,

@@ -296,7 +296,7 @@ async fn listen(
                 members.send_replace(Some(Arc::clone(known)));
                 continue;
             }
-            Event::NoMembers { .. } | Event::Pinned(_) => continue,
+            Event::NoMembers { .. } | Event::SourcesDiffer { .. } | Event::Pinned(_) => continue,
         };
         let mut waiting = lock(&waiting);
         if let Some(tell) = waiting.get(&id) {

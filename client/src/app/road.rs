@@ -26,8 +26,8 @@ pub struct Road {
     pub(super) sources: usize,
     /// Members that are known; `None` until the list is complete.
     pub(super) members: Option<usize>,
-    /// Sources that answered and that are needed, when last there were too few.
-    pub(super) short: Option<(usize, usize)>,
+    /// In words why there is no list that can be used, when that was last found out.
+    pub(super) unready: Option<String>,
     pinned: Option<Pinned>,
 }
 
@@ -66,7 +66,7 @@ impl Road {
             next_command: 0,
             sources: sources.len(),
             members: None,
-            short: None,
+            unready: None,
             pinned: None,
         })
     }
@@ -127,7 +127,21 @@ impl Road {
     fn hear(&mut self, event: Event, told: &mut Vec<Event>) {
         match event {
             Event::Members(members) => self.members = Some(members.len()),
-            Event::NoMembers { answered, needed } => self.short = Some((answered, needed)),
+            Event::NoMembers { answered, needed } => {
+                self.unready = Some(format!(
+                    "the member list came from {answered} relays, {needed} are needed"
+                ));
+            }
+            Event::SourcesDiffer {
+                sources,
+                named,
+                shared,
+            } => {
+                self.unready = Some(format!(
+                    "{sources} relays gave member lists that differ too much to choose guards: of {named} members \
+                     {shared} are in all of them"
+                ));
+            }
             Event::Pinned(pinned) => self.pinned = Some(pinned),
             Event::Stored { .. }
             | Event::Waiting { .. }

@@ -125,11 +125,9 @@ impl<'a> Visit<'a> {
         }
         let ready = self.road.ready(Instant::now() + PATIENCE).await;
         self.keep_pins()?;
-        Ok((!ready).then(|| match self.road.short {
-            Some((answered, needed)) => {
-                format!("the member list came from {answered} relays, {needed} are needed")
-            }
-            None => "no relay gave the member list".to_owned(),
+        Ok((!ready).then(|| {
+            let why = self.road.unready.clone();
+            why.unwrap_or_else(|| "no relay gave the member list".to_owned())
         }))
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use swarm_proto::effects::Event;
-use swarm_proto::id::EnvelopeId;
+use swarm_proto::id::{EnvelopeId, NodeId};
 use swarm_proto::mailbox::receipt::{Promise, Receipt};
 use swarm_proto::time::Hour;
 
@@ -31,7 +31,8 @@ impl World {
         match event {
             Event::EffectsOverflowed => self.fault(Fault::EffectsOverflowed { relay }),
             Event::Acknowledged { promise, holders } => {
-                if holders.len() >= usize::from(self.network.receipts) {
+                if self.holders_among(relay, promise, holders) >= usize::from(self.network.receipts)
+                {
                     self.totals.acknowledged = self.totals.acknowledged.saturating_add(1);
                     if let Some(host) = self.host_mut(relay) {
                         host.acknowledged = host.acknowledged.saturating_add(1);
@@ -119,18 +120,31 @@ impl World {
         }
     }
 
-    /// A writer's machine calls a letter stored.
+    /// How many of these relays are holders by one relay's own list.
+    fn holders_among(&self, relay: u32, promise: &Promise, signers: &[NodeId]) -> usize {
+        let machine = self.host(relay).and_then(Host::relay);
+        let placement = machine.map(|machine| machine.placement(promise.epoch, promise.cell));
+        let is_holder = |id: &&NodeId| placement.as_ref().is_some_and(|own| own.is_holder(id));
+        signers.iter().filter(is_holder).count()
+    }
+
+    /// A writer's machine calls a letter stored: W of those that signed are holders by its own list.
     pub(crate) fn check_receipts(&mut self, letter: u32, promise: &Promise, receipts: &[Receipt]) {
         let holders: BTreeSet<u32> = receipts
             .iter()
             .filter(|receipt| receipt.binds(promise, &self.network_id, &*self.crypto))
             .filter_map(|receipt| self.number_of(&receipt.holder.node_id()))
             .collect();
-        let is_its = self
-            .letters
-            .get(index(letter))
-            .is_some_and(|letter| letter.promise == *promise);
-        let enough = holders.len() >= usize::from(self.network.receipts);
+        let letter_of = self.letters.get(index(letter));
+        let is_its = letter_of.is_some_and(|letter| letter.promise == *promise);
+        let writer = letter_of.and_then(|letter| self.person(letter.from));
+        let placement = writer.map(|person| person.client.placement(promise.epoch, promise.cell));
+        let is_holder = |receipt: &&Receipt| {
+            let id = receipt.holder.node_id();
+            placement.as_ref().is_some_and(|own| own.is_holder(&id))
+        };
+        let counted = receipts.iter().filter(is_holder).count();
+        let enough = counted >= usize::from(self.network.receipts);
         if !enough || !is_its || holders.len() != receipts.len() {
             self.fault(Fault::BadReceipts { letter });
         }

@@ -135,7 +135,7 @@ pub struct Totals {
     pub asks: u64,
     /// Requests that had no answer of their holder.
     pub asks_failed: u64,
-    /// Deposits that relays acknowledged with at least W receipts.
+    /// Deposits that relays acknowledged with receipts of at least W holders.
     pub acknowledged: u64,
     /// Letters that their writers know stored.
     pub letters_stored: u64,

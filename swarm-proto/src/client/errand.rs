@@ -33,10 +33,8 @@ pub(super) struct Errand {
     task: Task,
     epoch: Epoch,
     cell: Cell,
-    asking: BTreeSet<NodeId>,
-    /// Of those that are asked, how many have been silent for long.
-    late: usize,
-    late_at: Option<Instant>,
+    /// Who is asked, and when its silence will be long; `None` once it is.
+    asking: BTreeMap<NodeId, Option<Instant>>,
     tried: BTreeSet<NodeId>,
     refused: BTreeMap<u16, (Refusal, BTreeSet<NodeId>)>,
     rounds: u32,
@@ -156,9 +154,7 @@ impl Errand {
             task,
             epoch,
             cell,
-            asking: BTreeSet::new(),
-            late: 0,
-            late_at: None,
+            asking: BTreeMap::new(),
             tried: BTreeSet::new(),
             refused: BTreeMap::new(),
             rounds: 0,
@@ -178,12 +174,11 @@ impl Errand {
         self.cell
     }
 
-    /// When the next try is due, if it waits for one.
+    /// When the next try is due, or a silence has become long; `None` if it waits for answers alone.
     pub(super) fn wakes(&self) -> Option<Instant> {
-        if self.asking.is_empty() {
-            return (self.not_before > Instant::default()).then_some(self.not_before);
-        }
-        self.late_at
+        let pause = Some(self.not_before).filter(|at| *at > Instant::default());
+        let silence = self.asking.values().flatten().copied();
+        silence.chain(pause).min()
     }
 
     /// What to do next; called until it says [`Next::Wait`] or [`Next::Over`].
@@ -197,20 +192,20 @@ impl Errand {
         if let Some(event) = self.over(now, network, holders) {
             return Next::Over(event);
         }
-        if self.late_at.is_some_and(|at| at <= now.mono) {
-            self.late_at = None;
-            self.late = self.asking.len().min(LATE_MAX);
+        for silence in self.asking.values_mut() {
+            *silence = silence.filter(|at| now.mono < *at);
         }
         if self.untold && self.asking.is_empty() {
             self.untold = false;
-            return Next::Tell(self.waiting(now));
+            return Next::Tell(self.waiting(now, network, holders));
         }
         if now.mono < self.not_before {
             return Next::Wait;
         }
+        self.not_before = Instant::default();
         if let Some(holder) = self.next_holder(network, holders, rng) {
-            self.asking.insert(holder);
-            self.late_at = Some(now.mono.plus(self.late_after()));
+            let long = now.mono.plus(self.late_after());
+            self.asking.insert(holder, Some(long));
             let (size, answer, request) = self.request(holder);
             return Next::Ask {
                 holder,
@@ -225,7 +220,7 @@ impl Errand {
                 return Next::Over(event);
             }
             self.untold = false;
-            return Next::Tell(self.waiting(now));
+            return Next::Tell(self.waiting(now, network, holders));
         }
         Next::Wait
     }
@@ -240,7 +235,6 @@ impl Errand {
         rng: &mut ChaCha12Rng,
     ) {
         self.asking.remove(&holder);
-        self.late = self.late.saturating_sub(1).min(self.asking.len());
         match answer {
             Ok(Message::Refusal(refusal)) | Err(AskFailure::Hop { hop: 3, refusal }) => {
                 self.refused(holder, refusal);
@@ -282,7 +276,7 @@ impl Errand {
                 Task::Deposit { receipts, .. },
                 Message::Deposited(Deposited { receipts: more, .. }),
             ) => {
-                // Only of relays that may hold this cell: anybody can make keys that sign ([PLC-5]).
+                // Only of relays near this cell: anybody can make keys that sign ([PLC-5]).
                 let more = more.into_iter().map(|one| (one.holder.node_id(), one));
                 receipts.extend(more.filter(|(signer, _)| holders.contains(signer)));
                 self.tried.insert(holder);
@@ -345,12 +339,11 @@ impl Errand {
             Task::Deposit {
                 promise, receipts, ..
             } => {
-                let counted = counted(receipts, holders);
-                if counted.len() >= w {
+                if signed(receipts, network, holders) >= w {
                     return Some(Event::Stored {
                         id,
                         promise: *promise,
-                        receipts: counted,
+                        receipts: ranked(receipts, holders),
                     });
                 }
                 let epoch_ends = network.scale.epoch_start(promise.epoch.plus(1));
@@ -454,7 +447,9 @@ impl Errand {
         };
         if let Task::Fetch { readers, .. } = &self.task {
             let unended = |(holder, reading): &(&NodeId, &Reading)| {
-                !reading.ended && !self.asking.contains(*holder) && !self.tried.contains(*holder)
+                !reading.ended
+                    && !self.asking.contains_key(*holder)
+                    && !self.tried.contains(*holder)
             };
             if let Some((holder, _)) = readers.iter().find(unended) {
                 return Some(*holder);
@@ -474,14 +469,18 @@ impl Errand {
             | Task::Delete { .. } => finished.len(),
         };
         // Beside a silent holder another one is asked: it may be dead, and only the relay before it, or the
-        // one before that, will ever know.
-        let asking = self.asking.len().saturating_sub(self.late);
+        // one before that, will ever know ([PTH-9]).
+        let silent = self.asking.values().filter(|silence| silence.is_none());
+        let asking = self
+            .asking
+            .len()
+            .saturating_sub(silent.count().min(LATE_MAX));
         if asking + done >= wanted {
             return None;
         }
         let free = |holder: &&NodeId| {
             !self.tried.contains(*holder)
-                && !self.asking.contains(*holder)
+                && !self.asking.contains_key(*holder)
                 && !finished.contains(*holder)
         };
         let first: Vec<NodeId> = holders.iter().take(r).filter(free).copied().collect();
@@ -566,9 +565,9 @@ impl Errand {
         self.untold = true;
     }
 
-    fn waiting(&self, now: Now) -> Event {
+    fn waiting(&self, now: Now, network: &Network, holders: &[NodeId]) -> Event {
         let receipts = match &self.task {
-            Task::Deposit { receipts, .. } => receipts.len(),
+            Task::Deposit { receipts, .. } => signed(receipts, network, holders),
             Task::Fetch { .. }
             | Task::CardAsk { .. }
             | Task::CardPut { .. }
@@ -604,8 +603,15 @@ fn take_page(reading: &mut Reading, rows: &mut Rows, page: Page) -> bool {
     true
 }
 
-/// Receipts of relays that may hold this cell by the correspondent's own list ([PLC-5]).
-fn counted(receipts: &BTreeMap<NodeId, Receipt>, holders: &[NodeId]) -> Vec<Receipt> {
+/// How many of the R holders have signed, by the correspondent's own list: they alone are sure to be met by
+/// whoever reads R - W + 1 of them ([PTH-5], [FET-4]).
+fn signed(receipts: &BTreeMap<NodeId, Receipt>, network: &Network, holders: &[NodeId]) -> usize {
+    let first = holders.iter().take(usize::from(network.holders));
+    first.filter(|id| receipts.contains_key(*id)).count()
+}
+
+/// All receipts of relays near the cell, best rank first: those of spares are copies too ([PLC-5]).
+fn ranked(receipts: &BTreeMap<NodeId, Receipt>, holders: &[NodeId]) -> Vec<Receipt> {
     holders
         .iter()
         .filter_map(|holder| receipts.get(holder))
@@ -674,11 +680,11 @@ fn is_lasting(refusal: Refusal) -> bool {
 }
 
 /// A holder that gives no page by then may be dead: four hops and a look at its disk take far less.
-const READ_LATE: Duration = Duration::from_secs(3);
+pub(super) const READ_LATE: Duration = Duration::from_secs(3);
 /// The same for what must become durable: a holder waits 5 s for its siblings first.
-const WRITE_LATE: Duration = Duration::from_secs(6);
+pub(super) const WRITE_LATE: Duration = Duration::from_secs(6);
 /// Silent holders of one errand beside which others are asked.
-const LATE_MAX: usize = 3;
+pub(super) const LATE_MAX: usize = 3;
 /// First pause between two rounds; doubles with each.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// Longest pause between two rounds.

@@ -1,18 +1,22 @@
 //! The correspondent's door: an answer is judged against its own question before the machine is told.
 //!
-//! Receipts must bind their holder to the promise that the correspondent computes itself ([RCP-2]); rows
-//! must be of the mailbox that was read, and follow the cursor; a card must be its owner's; records must be signed.
+//! Receipts must bind their holder to the promise that the correspondent computes itself ([RCP-2]), and be of
+//! about this moment ([RCP-3]); rows must be of the mailbox that was read, and follow the cursor; a card must be
+//! its owner's; records must be signed.
 
-use super::{AskFailure, Request};
+use super::{ASK_LIFE, AskFailure, Request};
 use crate::crypto::Crypto;
-use crate::mailbox::receipt::Promise;
+use crate::envelope::grace;
+use crate::mailbox::receipt::{Promise, Receipt};
 use crate::mailbox::statements::Statements;
 use crate::network::Network;
 use crate::store::{Cursor, MailboxKeys, Page};
+use crate::time::{TimeScale, UnixTime};
 use crate::wire::Message;
 use crate::wire::members::ListPart;
 
-/// Judges a holder's answer to `request`: receipts that bind nobody are dropped.
+/// Judges a holder's answer to `request` by the clock of this machine: receipts that bind nobody, and those of
+/// another time, are dropped.
 ///
 /// # Errors
 /// [`AskFailure::Senseless`] if it is no answer to it, or contains what is not so.
@@ -21,6 +25,7 @@ pub fn judge(
     mut answer: Message,
     network: &Network,
     crypto: &dyn Crypto,
+    now: UnixTime,
 ) -> Result<Message, AskFailure> {
     let network_id = network.id();
     let fits = match (request, &mut answer) {
@@ -30,9 +35,10 @@ pub fn judge(
         }
         (Request::Deposit(deposit), Message::Deposited(deposited)) => {
             let promise = Promise::of(&deposit.envelope, network);
-            deposited
-                .receipts
-                .retain(|receipt| receipt.binds(&promise, &network_id, crypto));
+            deposited.receipts.retain(|receipt| {
+                is_of_this_time(receipt, network.scale, now)
+                    && receipt.binds(&promise, &network_id, crypto)
+            });
             true
         }
         (Request::Fetch { keys, after }, Message::Page(page)) => page_fits(keys, *after, page),
@@ -47,6 +53,17 @@ pub fn judge(
     } else {
         Err(AskFailure::Senseless)
     }
+}
+
+/// Whether a receipt was signed about when its clock's owner asked: within the grace of clocks, and as long ago
+/// as a question may take, which matters where a network's calendar runs fast ([RCP-3]).
+fn is_of_this_time(receipt: &Receipt, scale: TimeScale, now: UnixTime) -> bool {
+    let grace = grace(scale);
+    let (begins, ends) = (
+        scale.tick_start(receipt.time),
+        scale.tick_start(receipt.time.plus(1)),
+    );
+    begins <= now.plus(grace) && now <= ends.plus(grace).plus(ASK_LIFE)
 }
 
 /// Whether a page is of this mailbox and leads on from `after`, so that reading on comes to an end

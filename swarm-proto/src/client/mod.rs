@@ -5,10 +5,11 @@
 //! [`Effect::Ask`] into an onion (it has the secrets that sign a fetch), sends it to the path's guard and
 //! gives the judged answer back ([`judge`]). Letters, contacts and the durable outbox are the program's.
 //!
-//! Paths: `path.rs`. What a command needs until it is done: `errand.rs`.
+//! The member list: `lists.rs`. Paths: `path.rs`. What a command needs until it is done: `errand.rs`.
 
 mod errand;
 mod judge;
+mod lists;
 mod path;
 #[cfg(test)]
 mod tests;
@@ -19,24 +20,25 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use rand_chacha::ChaCha12Rng;
-use rand_core::{Rng, SeedableRng};
+use rand_core::SeedableRng;
 
 use crate::envelope::{Envelope, SizeClass};
 use crate::id::{NodeId, NodeKey};
 use crate::limits;
 use crate::mailbox::receipt::{Promise, Receipt};
 use crate::members::view::View;
-use crate::members::{Address, Snapshot, VerifiedRecord};
+use crate::members::{Address, Snapshot};
 use crate::network::Network;
-use crate::place::Placement;
+use crate::place::{Cell, Placement};
 use crate::store::{Card, Cursor, MailboxKeys};
 use crate::time::{Epoch, Instant, Now};
 use crate::wire::Message;
 use crate::wire::mailbox::{CardPut, Deposit, Erase};
-use crate::wire::members::{ListAsk, ListPart};
+use crate::wire::members::ListAsk;
 use crate::wire::refusal::Refusal;
 use errand::{Errand, Next};
 pub use judge::{JudgedPart, judge, judge_list};
+use lists::Lists;
 use path::Choice;
 pub use path::{Path, Pin, Pinned};
 
@@ -202,22 +204,32 @@ pub enum Event {
         /// Sources needed.
         needed: usize,
     },
+    /// The sources have each given their whole list, but the lists differ by too much to choose guards from:
+    /// without guards of earlier days commands wait. It is looked again.
+    SourcesDiffer {
+        /// Sources that answered.
+        sources: usize,
+        /// Members that one of them named, or more.
+        named: usize,
+        /// Members that all of them named.
+        shared: usize,
+    },
     /// These pins are to be kept durably.
     Pinned(Pinned),
-    /// A deposit is durable at W holders.
+    /// A deposit is durable at W of the R holders.
     Stored {
         /// The command; it is done.
         id: CommandId,
         /// What they promise.
         promise: Promise,
-        /// Their receipts, verified.
+        /// Their receipts and those of spares, verified, best rank first: all are copies.
         receipts: Vec<Receipt>,
     },
     /// A try failed; the command goes on.
     Waiting {
         /// The command.
         id: CommandId,
-        /// Receipts so far.
+        /// Holders that have signed so far; those of spares are not among them.
         receipts: usize,
         /// What went wrong last.
         why: Trouble,
@@ -267,7 +279,7 @@ pub enum Trouble {
     Unreachable,
     /// Two holders declined for this reason, or one did for good.
     Refused(Refusal),
-    /// Holders have it, but fewer than W.
+    /// Fewer than W holders have signed.
     TooFewCopies,
     /// The epoch of the envelope is over: it must be sealed again.
     TooLate,
@@ -279,11 +291,8 @@ pub struct Client {
     network: Arc<Network>,
     rng: ChaCha12Rng,
     view: View,
-    loading: BTreeMap<AskId, Loading>,
-    sources: Vec<Source>,
-    answered: BTreeSet<NodeKey>,
+    lists: Lists,
     ready: bool,
-    list_due: Instant,
     pinned: Pinned,
     avoid: BTreeMap<NodeId, Instant>,
     errands: BTreeMap<CommandId, Errand>,
@@ -299,15 +308,6 @@ struct Asked {
     ends: Instant,
 }
 
-/// A member list that is being loaded from one source.
-#[derive(Clone, Copy, Debug)]
-struct Loading {
-    source: Source,
-    from: u32,
-    begun: Instant,
-    ends: Instant,
-}
-
 impl Client {
     /// A correspondent that knows `sources` and keeps the pins of earlier days. `seed` is all its chance.
     pub fn new(
@@ -320,11 +320,8 @@ impl Client {
         Self {
             rng: ChaCha12Rng::from_seed(seed),
             view: View::new(network.scale),
-            loading: BTreeMap::new(),
-            sources,
-            answered: BTreeSet::new(),
+            lists: Lists::new(sources, now),
             ready: false,
-            list_due: now.mono,
             pinned,
             avoid: BTreeMap::new(),
             errands: BTreeMap::new(),
@@ -351,15 +348,11 @@ impl Client {
     /// When to send [`Input::Wake`].
     pub fn deadline(&self) -> Option<Instant> {
         let asks = self.asks.values().map(|asked| asked.ends);
-        let loading = self.loading.values().map(|loading| loading.ends);
         // While no further question may be asked, an errand that is due waits for an answer.
         let full = self.asks.len() >= limits::ASKS_IN_FLIGHT_MAX;
         let errands = self.errands.values().filter(|_| !full);
         let errands = errands.filter_map(Errand::wakes);
-        asks.chain(loading)
-            .chain(errands)
-            .chain([self.list_due])
-            .min()
+        asks.chain(errands).chain([self.lists.deadline()]).min()
     }
 
     /// The member list.
@@ -367,7 +360,12 @@ impl Client {
         self.view.snapshot()
     }
 
-    /// Whether the member list is complete.
+    /// The relays around a cell by its own list.
+    pub fn placement(&self, epoch: Epoch, cell: Cell) -> Arc<Placement> {
+        self.view.placement(&self.network, epoch, cell)
+    }
+
+    /// Whether the member list is complete, and there are guards or its sources agree.
     pub fn is_ready(&self) -> bool {
         self.ready
     }
@@ -553,136 +551,9 @@ impl Client {
         for ask in late {
             self.answered(now, ask, Err(AskFailure::Timeout), out);
         }
-        let late: Vec<AskId> = self
-            .loading
-            .iter()
-            .filter(|(_, l)| l.ends <= now.mono)
-            .map(|(id, _)| *id)
-            .collect();
-        for ask in late {
-            self.listed(now, ask, None, out);
-        }
-        if self.list_due <= now.mono {
-            self.load_list(now, out);
-        }
+        self.wake_lists(now, out);
         self.advance_waiting(now, out);
     }
-
-    /// Asks some of the sources for the member list, each for the whole of it.
-    fn load_list(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let again = if self.ready {
-            self.network.scale.minutes(LIST_MINUTES).max(LIST_RETRY)
-        } else {
-            LIST_RETRY
-        };
-        self.list_due = now.mono.plus(again);
-        if self.loading.is_empty() {
-            self.answered.clear();
-        } else if self.ready {
-            return;
-        }
-        // While too few have answered, silent ones are not waited for: others are asked beside them.
-        let busy: BTreeSet<NodeKey> = self.loading.values().map(|l| l.source.key).collect();
-        let is_free =
-            |source: &&Source| !busy.contains(&source.key) && !self.answered.contains(&source.key);
-        let mut sources: Vec<Source> = self.sources.iter().filter(is_free).copied().collect();
-        while sources.len() > SOURCES_ASKED {
-            let at = usize::try_from(self.rng.next_u64() % sources.len() as u64).unwrap_or(0);
-            sources.swap_remove(at);
-        }
-        for source in sources {
-            let question = ListAsk {
-                held: [0; 32],
-                from: 0,
-            };
-            self.load_part(now, now.mono, source, question, out);
-        }
-    }
-
-    fn load_part(
-        &mut self,
-        now: Now,
-        begun: Instant,
-        source: Source,
-        question: ListAsk,
-        out: &mut Vec<Effect>,
-    ) {
-        let ask = AskId(self.next_ask);
-        self.next_ask = self.next_ask.wrapping_add(1);
-        self.loading.insert(
-            ask,
-            Loading {
-                source,
-                from: question.from,
-                begun,
-                ends: now.mono.plus(ASK_LIFE),
-            },
-        );
-        out.push(Effect::List {
-            ask,
-            source,
-            question,
-        });
-    }
-
-    fn listed(&mut self, now: Now, ask: AskId, part: Option<JudgedPart>, out: &mut Vec<Effect>) {
-        let Some(loading) = self.loading.remove(&ask) else {
-            return;
-        };
-        let in_time = now.mono.since(loading.begun) < LOAD_LIFE;
-        let part = part.filter(|JudgedPart(part)| in_time && is_next(&loading, part));
-        if let Some(JudgedPart(part)) = part {
-            let loaded = u32::try_from(part.members.len()).unwrap_or(u32::MAX);
-            let next = part.from.saturating_add(loaded);
-            for member in part.members {
-                self.view
-                    .insert(VerifiedRecord::admitted(member.record), &member.keys, now);
-            }
-            if next < part.total {
-                let question = ListAsk {
-                    held: part.hash,
-                    from: next,
-                };
-                self.load_part(now, loading.begun, loading.source, question, out);
-                return;
-            }
-            self.answered.insert(loading.source.key);
-        }
-        let enough = self.answered.len() >= self.sources.len().min(SOURCES_NEEDED);
-        if self.loading.is_empty() || (enough && !self.ready) {
-            self.list_loaded(now, out);
-        }
-    }
-
-    /// Enough sources have given their whole list, or all have answered or failed ([LST-5]).
-    fn list_loaded(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let needed = self.sources.len().min(SOURCES_NEEDED);
-        let answered = self.answered.len();
-        if answered < needed || answered == 0 {
-            if !self.ready {
-                out.push(Effect::Report(Event::NoMembers { answered, needed }));
-            }
-            return;
-        }
-        self.ready = true;
-        if self.view.refresh(&self.network, now) {
-            out.push(Effect::Report(Event::Members(self.view.snapshot())));
-        }
-        let snapshot = self.view.snapshot();
-        let guards = self.view.guards(&self.network, now);
-        let pinned = &mut self.pinned;
-        if pinned.renew(&snapshot, &guards, &self.network, now.unix, &mut self.rng) {
-            out.push(Effect::Report(Event::Pinned(self.pinned.clone())));
-        }
-        self.advance_waiting(now, out);
-    }
-}
-
-/// Whether a part is what was asked for and leads on, so that loading a list comes to an end.
-fn is_next(loading: &Loading, part: &ListPart) -> bool {
-    let listed = usize::try_from(part.total).unwrap_or(usize::MAX) <= limits::MEMBERS_MAX;
-    let ends = part.from >= part.total;
-    part.from == loading.from && listed && (ends || !part.members.is_empty())
 }
 
 /// The relays whose word about a cell counts, best rank first ([PLC-5]).
@@ -698,13 +569,3 @@ const ASK_LIFE: Duration = Duration::from_secs(20);
 const AVOID: Duration = Duration::from_secs(30);
 /// The longest that a relay may ask to be left alone.
 const AVOID_MAX: Duration = Duration::from_secs(600);
-/// Minutes between two looks at the member list.
-const LIST_MINUTES: u64 = 60;
-/// How long one source may take for its whole list, so that a slow one holds nothing up for ever.
-const LOAD_LIFE: Duration = Duration::from_secs(600);
-/// Shortest pause between two looks at the member list.
-const LIST_RETRY: Duration = Duration::from_secs(3);
-/// Sources asked in one look.
-const SOURCES_ASKED: usize = 5;
-/// Sources that must have given their whole list, if so many are known.
-const SOURCES_NEEDED: usize = 3;

@@ -1,16 +1,16 @@
 //! What a correspondent is promised: paths that keep the rules, deposits that count, readings that end.
 
 mod dead;
+mod hedges;
+mod lists;
 
-use alloc::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::members::testing;
 use crate::rig::{PERSON, Rig, owner};
 use crate::store::Page;
+use crate::time::{Tick, UnixTime};
 use crate::wire::mailbox::{Deposited, Erase};
-use crate::wire::members::{ListPart, RecordWithKeys};
 
 /// Relays and a correspondent that has loaded the list.
 fn scene(count: u8) -> Rig {
@@ -46,15 +46,17 @@ fn over(events: &[Event]) -> Option<&Event> {
         | Event::Fetched { .. }
         | Event::Card { .. }
         | Event::Done { .. } => true,
-        Event::Members(_) | Event::NoMembers { .. } | Event::Pinned(_) | Event::Waiting { .. } => {
-            false
-        }
+        Event::Members(_)
+        | Event::NoMembers { .. }
+        | Event::SourcesDiffer { .. }
+        | Event::Pinned(_)
+        | Event::Waiting { .. } => false,
     })
 }
 
 /// [PTH-5]
 #[test]
-fn a_deposit_is_stored_with_w_receipts_of_relays_that_may_hold() {
+fn a_deposit_is_stored_with_receipts_of_w_holders() {
     let mut rig = scene(10);
     rig.command(1, letter(&rig, 1));
     let told = rig.told();
@@ -70,10 +72,7 @@ fn a_deposit_is_stored_with_w_receipts_of_relays_that_may_hold() {
     assert!(receipts.len() >= 3);
     for receipt in receipts {
         assert!(receipt.binds(promise, &rig.network.id(), &rig.crypto));
-        assert!(
-            rig.placement(promise)
-                .counts_receipt(&receipt.holder.node_id())
-        );
+        assert!(rig.placement(promise).is_holder(&receipt.holder.node_id()));
     }
 }
 
@@ -89,15 +88,7 @@ fn receipts_of_strangers_and_of_other_promises_do_not_count() {
     let other = rig.promise(&rig.letter(&owner(PERSON, 0), 2));
     let ranked = rig.ranked(&promise);
     let time = rig.network.scale.tick_of(rig.now.unix);
-    let sign = |at: usize, promise: &Promise| Receipt {
-        holder: rig.nodes[at].key,
-        time,
-        signature: crate::crypto::Crypto::sign(
-            &rig.crypto,
-            &rig.nodes[at].secret,
-            &promise.statement(&rig.network.id(), time),
-        ),
-    };
+    let sign = |at: usize, promise: &Promise| receipt(&rig, at, promise, time);
     let strangers = (0..12).filter(|at| !ranked.contains(at));
     let mut receipts: Vec<Receipt> = strangers.map(|at| sign(at, &promise)).collect();
     receipts.extend(ranked.iter().map(|at| sign(*at, &other)));
@@ -108,7 +99,13 @@ fn receipts_of_strangers_and_of_other_promises_do_not_count() {
         arrival: time,
         receipts,
     });
-    let answer = judge(&ask.request, answer, &rig.network, &rig.crypto);
+    let answer = judge(
+        &ask.request,
+        answer,
+        &rig.network,
+        &rig.crypto,
+        rig.now.unix,
+    );
     rig.person(Input::Answered {
         ask: ask.id,
         answer,
@@ -118,7 +115,109 @@ fn receipts_of_strangers_and_of_other_promises_do_not_count() {
     let [Event::Waiting { receipts, why, .. }] = told.as_slice() else {
         panic!("{told:?}")
     };
+    assert_eq!((*receipts, *why), (1, Trouble::TooFewCopies));
+}
+
+/// [RCP-3]
+#[test]
+fn receipts_of_another_time_do_not_count() {
+    let rig = scene(10);
+    let deposit = Arc::new(rig.letter(&owner(PERSON, 0), 1));
+    let promise = rig.promise(&deposit);
+    let holder = rig.ranked(&promise)[0];
+    let scale = rig.network.scale;
+    let time = scale.tick_of(rig.now.unix);
+    let request = Request::Deposit(deposit);
+    let counts = |clock| {
+        let answer = Message::Deposited(Deposited {
+            arrival: time,
+            receipts: alloc::vec![receipt(&rig, holder, &promise, time)],
+        });
+        match judge(&request, answer, &rig.network, &rig.crypto, clock) {
+            Ok(Message::Deposited(deposited)) => deposited.receipts.len() == 1,
+            other => panic!("{other:?}"),
+        }
+    };
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let moment = Duration::from_millis(1);
+    let (begins, ends) = (scale.tick_start(time), scale.tick_start(time.plus(1)));
+    assert!(counts(rig.now.unix));
+    let ahead = UnixTime(begins.0 - 30 * 60_000);
+    assert!(counts(ahead) && !counts(UnixTime(ahead.0 - 1)));
+    let behind = ends.plus(minutes(30)).plus(ASK_LIFE);
+    assert!(counts(behind) && !counts(behind.plus(moment)));
+}
+
+/// [PTH-5], [PLC-5], [FET-4]
+#[test]
+fn receipts_of_spares_are_told_but_make_nothing_stored() {
+    let mut rig = scene(12);
+    rig.person.as_mut().unwrap().mute = true;
+    let deposit = Arc::new(rig.letter(&owner(PERSON, 0), 1));
+    let ranked = rig.ranked(&rig.promise(&deposit));
+    rig.command(1, Command::Deposit(Arc::clone(&deposit)));
+    let ask = rig.asks()[0].clone();
+    answer_signed(
+        &mut rig,
+        &ask,
+        &deposit,
+        &[ranked[0], ranked[4], ranked[5], ranked[8]],
+    );
+    let told = rig.told();
+    let [Event::Waiting { receipts, why, .. }] = told.as_slice() else {
+        panic!("{told:?}")
+    };
     assert_eq!((*receipts, *why), (2, Trouble::TooFewCopies));
+
+    // Another holder is asked, and its answer is added to what is there.
+    rig.advance(Duration::from_secs(1));
+    let holders: BTreeSet<NodeId> = rig.asks().iter().map(|ask| ask.path.holder()).collect();
+    assert_eq!(holders.len(), 2);
+    let ask = rig.asks()[1].clone();
+    answer_signed(&mut rig, &ask, &deposit, &[ranked[2]]);
+    let told = rig.told();
+    let Some(Event::Stored { receipts, .. }) = over(&told) else {
+        panic!("{told:?}")
+    };
+    let signers: Vec<usize> = receipts
+        .iter()
+        .map(|receipt| rig.index(&receipt.holder.node_id()))
+        .collect();
+    let by_rank = [0, 2, 4, 5, 8].map(|rank: usize| ranked[rank]);
+    assert_eq!(signers, by_rank);
+}
+
+/// Answers a question with receipts of these relays.
+fn answer_signed(rig: &mut Rig, ask: &Ask, deposit: &Deposit, signers: &[usize]) {
+    let time = rig.network.scale.tick_of(rig.now.unix);
+    let promise = rig.promise(deposit);
+    let receipts = signers.iter().map(|at| receipt(rig, *at, &promise, time));
+    let receipts = receipts.collect();
+    let answer = Message::Deposited(Deposited {
+        arrival: time,
+        receipts,
+    });
+    let answer = judge(
+        &ask.request,
+        answer,
+        &rig.network,
+        &rig.crypto,
+        rig.now.unix,
+    );
+    rig.person(Input::Answered {
+        ask: ask.id,
+        answer,
+    });
+}
+
+fn receipt(rig: &Rig, at: usize, promise: &Promise, time: Tick) -> Receipt {
+    let statement = promise.statement(&rig.network.id(), time);
+    let signature = crate::crypto::Crypto::sign(&rig.crypto, &rig.nodes[at].secret, &statement);
+    Receipt {
+        holder: rig.nodes[at].key,
+        time,
+        signature,
+    }
 }
 
 /// [PTH-4]
@@ -325,7 +424,7 @@ fn a_holder_that_leads_in_circles_or_without_end_is_not_followed() {
     };
     let (one, two) = (rig.letter(&ada, 1).envelope, rig.letter(&ada, 2).envelope);
     let strange = rig.letter(&owner(1, 0), 1).envelope;
-    let tick = crate::time::Tick;
+    let tick = Tick;
     let page = |more, rows: &[(u32, &Envelope)]| {
         let rows = rows.iter().map(|(at, row)| (tick(*at), (*row).clone()));
         Message::Page(Page {
@@ -335,7 +434,7 @@ fn a_holder_that_leads_in_circles_or_without_end_is_not_followed() {
             rows: rows.collect(),
         })
     };
-    let judged = |page| judge(&request, page, &rig.network, &rig.crypto).is_ok();
+    let judged = |page| judge(&request, page, &rig.network, &rig.crypto, rig.now.unix).is_ok();
     assert!(judged(page(true, &[(5, &one), (6, &two)])));
     assert!(!judged(page(true, &[])));
     assert!(judged(page(false, &[])));
@@ -351,7 +450,7 @@ fn a_holder_that_leads_in_circles_or_without_end_is_not_followed() {
         after: cursor,
     };
     let again = page(true, &[(5, &one)]);
-    assert!(judge(&after, again, &rig.network, &rig.crypto).is_err());
+    assert!(judge(&after, again, &rig.network, &rig.crypto, rig.now.unix).is_err());
 }
 
 /// [FET-5]
@@ -366,7 +465,7 @@ fn a_holder_that_shows_more_than_any_keeps_is_given_up() {
     let (mut next, mut pages) = (ask.id, 0);
     for page in 0..=most / 20 {
         let rows = (0..20)
-            .map(|n| (crate::time::Tick(1 + page * 20 + n), row.clone()))
+            .map(|n| (Tick(1 + page * 20 + n), row.clone()))
             .collect();
         let page = Page {
             count: 1,
@@ -412,7 +511,13 @@ fn of_the_cards_of_three_holders_the_highest_sequence_is_told() {
         Message::Card(rig.card(&ada, 3).card),
     ];
     for (ask, answer) in asks.iter().zip(answers) {
-        let answer = judge(&ask.request, answer, &rig.network, &rig.crypto);
+        let answer = judge(
+            &ask.request,
+            answer,
+            &rig.network,
+            &rig.crypto,
+            rig.now.unix,
+        );
         rig.person(Input::Answered {
             ask: ask.id,
             answer,
@@ -433,6 +538,7 @@ fn of_the_cards_of_three_holders_the_highest_sequence_is_told() {
         Message::Card(forged),
         &rig.network,
         &rig.crypto,
+        rig.now.unix,
     );
     assert_eq!(forged, Err(AskFailure::Senseless));
 }
@@ -579,128 +685,6 @@ fn the_guard_is_left_only_when_it_cannot_be_reached_itself() {
             .iter()
             .all(|ask| Some(ask.path.guard()) == other)
     );
-}
-
-/// [LST-5]
-#[test]
-fn a_list_counts_when_three_sources_have_given_theirs() {
-    let mut rig = Rig::new(10);
-    for at in [0, 1, 2] {
-        rig.nodes[at].up = false;
-    }
-    rig.join(5);
-    assert_eq!(
-        rig.told(),
-        [Event::NoMembers {
-            answered: 2,
-            needed: 3
-        }]
-    );
-    rig.command(1, letter(&rig, 1));
-    assert!(rig.asks().is_empty(), "nobody is asked by half a list");
-    for at in [0, 1, 2] {
-        rig.nodes[at].up = true;
-    }
-    rig.advance(Duration::from_secs(4));
-    let told = rig.told();
-    assert!(matches!(over(&told), Some(Event::Stored { .. })));
-}
-
-/// [LST-5]
-#[test]
-fn a_source_that_drips_or_repeats_its_list_holds_nobody_up() {
-    let rig = Rig::new(10);
-    let sources = rig.nodes.iter().take(4).map(|node| Source {
-        key: node.key,
-        address: testing::address(0).unwrap(),
-    });
-    let network = Arc::clone(&rig.network);
-    let mut client = Client::new(
-        network,
-        sources.collect(),
-        Pinned::default(),
-        [9; 32],
-        rig.now,
-    );
-    let mut out = Vec::new();
-    client.step(rig.now, Input::Wake, &mut out);
-    let members = members_of(&rig);
-    let part = |total, from, members: &[RecordWithKeys]| {
-        let members = members.to_vec();
-        Some(JudgedPart(ListPart {
-            hash: [1; 32],
-            total,
-            from,
-            members,
-        }))
-    };
-    let asks: Vec<AskId> = out
-        .drain(..)
-        .filter_map(|effect| match effect {
-            Effect::List { ask, .. } => Some(ask),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(asks.len(), 4);
-    let mut tell = |ask, part| {
-        let mut out = Vec::new();
-        client.step(rig.now, Input::Listed { ask, part }, &mut out);
-        (out, client.is_ready())
-    };
-    // An empty part of a long list, the wrong part, and more than there can be: none is a list.
-    assert!(tell(asks[0], part(100, 0, &[])).0.is_empty());
-    let (again, ready) = tell(asks[1], part(10, 0, &members[..5]));
-    assert!(!ready);
-    let [
-        Effect::List {
-            ask: second,
-            question,
-            ..
-        },
-    ] = again.as_slice()
-    else {
-        panic!("{again:?}")
-    };
-    assert_eq!(question.from, 5);
-    assert!(tell(*second, part(10, 0, &members[..5])).0.is_empty());
-    assert!(tell(asks[2], part(u32::MAX, 0, &members)).0.is_empty());
-    let (told, ready) = tell(asks[3], part(10, 0, &members));
-    assert!(!ready);
-    let few = Effect::Report(Event::NoMembers {
-        answered: 1,
-        needed: 3,
-    });
-    assert_eq!(told, [few]);
-}
-
-fn members_of(rig: &Rig) -> Vec<RecordWithKeys> {
-    let list = rig.nodes[0].relay.members();
-    let members = list.iter().map(|member| RecordWithKeys {
-        record: member.record().clone(),
-        keys: member.keys().clone(),
-    });
-    members.collect()
-}
-
-/// [LST-5]: one false record spoils the list that it came in.
-#[test]
-fn a_list_with_a_false_record_is_thrown_away() {
-    let rig = Rig::new(3);
-    let member = rig.nodes[0].relay.members();
-    let member = member.iter().next().unwrap();
-    let mut members = vec![RecordWithKeys {
-        record: member.record().clone(),
-        keys: member.keys().clone(),
-    }];
-    let part = |members: &[RecordWithKeys]| ListPart {
-        hash: [0; 32],
-        total: 1,
-        from: 0,
-        members: members.to_vec(),
-    };
-    assert!(judge_list(part(&members), &rig.network, &rig.crypto).is_some());
-    members[0].record.puzzle = 12;
-    assert!(judge_list(part(&members), &rig.network, &rig.crypto).is_none());
 }
 
 proptest! {

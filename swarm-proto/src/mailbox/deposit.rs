@@ -4,8 +4,8 @@
 //!    ([DEP-5], [DEP-6], [DEP-9]).
 //! 2. It goes to the own store and, at the same time, to the other holders of its cell ([DEP-2]).
 //! 3. Each holder that has it durably signs a receipt; the own one is signed after the own commit.
-//! 4. With W receipts, the own among them, the depositor is answered; after [`limits::RECEIPTS_WAIT`] it is
-//!    told how far it got ([DEP-1], [DEP-3]).
+//! 4. With the own receipt and those of W holders the depositor is answered; after [`limits::RECEIPTS_WAIT`]
+//!    it is told how far it got ([DEP-1], [DEP-3]).
 //! 5. Holders that have not answered are tried again until all R have it or it expires ([CPY-4]).
 //!
 //! Does not repair: holders that leave later are another role's concern. Source: `docs/spec/deposit.md`.
@@ -205,7 +205,7 @@ impl Deposits {
         };
         under_way.receipts.insert(receipt.holder.node_id(), receipt);
         let own = under_way.receipts.contains_key(&context.me);
-        if own && under_way.receipts.len() >= context.w() {
+        if own && under_way.holders_signed(context) >= context.w() {
             self.finish(context, now, id, out);
         }
     }
@@ -224,7 +224,7 @@ impl Deposits {
             let promise = under_way.promise;
             let placement = context.placement(promise.epoch, promise.cell);
             // Whoever is not near the cell could sign for any number of keys of its own.
-            if promise != copied.promise || !placement.counts_receipt(&from) {
+            if promise != copied.promise || !placement.keeps_receipt(&from) {
                 return;
             }
             match copied.outcome {
@@ -378,7 +378,7 @@ impl Deposits {
         };
         if !under_way.receipts.contains_key(&context.me) {
             // The own copy is not durable yet: it may still be, but nothing may be promised for it.
-            if under_way.receipts.len() < context.w() {
+            if under_way.holders_signed(context) < context.w() {
                 for stream in under_way.streams {
                     out.refuse(stream, busy());
                 }
@@ -470,6 +470,16 @@ impl Deposits {
         if let Some(unfinished) = self.unfinished.remove(&id) {
             self.deadlines.remove(&(unfinished.wakes, id));
         }
+    }
+}
+
+impl UnderWay {
+    /// How many of the R holders have signed. Receipts of spares are passed on, but whoever reads need not
+    /// come to a spare ([DEP-1], [FET-4]).
+    fn holders_signed(&self, context: &Context) -> usize {
+        let placement = context.placement(self.promise.epoch, self.promise.cell);
+        let signed = |id: &&NodeId| self.receipts.contains_key(*id);
+        placement.holders().iter().filter(signed).count()
     }
 }
 

@@ -54,7 +54,8 @@ impl View {
         self.list.insert(record, keys, now.unix)
     }
 
-    /// Tells the list that it had all there was.
+    /// Tells the list that it had all there was: a relay after a comparison that left nothing to get, a
+    /// correspondent when its sources agreed ([LST-2], [LST-6]).
     pub(crate) fn completed(&mut self, now: Now) {
         self.list.completed(now.unix);
     }

@@ -139,6 +139,7 @@ impl Visit<'_> {
             }
             Event::Members(_)
             | Event::NoMembers { .. }
+            | Event::SourcesDiffer { .. }
             | Event::Pinned(_)
             | Event::Stored { .. }
             | Event::Waiting { .. }

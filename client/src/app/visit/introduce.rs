@@ -158,6 +158,7 @@ fn take_cards(
             }
             Event::Members(_)
             | Event::NoMembers { .. }
+            | Event::SourcesDiffer { .. }
             | Event::Pinned(_)
             | Event::Stored { .. }
             | Event::Waiting { .. }

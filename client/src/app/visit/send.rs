@@ -161,6 +161,7 @@ impl Visit<'_> {
                 }
                 Event::Members(_)
                 | Event::NoMembers { .. }
+                | Event::SourcesDiffer { .. }
                 | Event::Pinned(_)
                 | Event::Fetched { .. }
                 | Event::Card { .. }

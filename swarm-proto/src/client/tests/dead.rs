@@ -2,6 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
+use super::super::lists::SOURCES_ASKED;
 use super::super::*;
 use crate::network::{Caps, Reachability};
 use crate::time::UnixTime;

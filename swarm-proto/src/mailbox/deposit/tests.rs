@@ -264,18 +264,33 @@ fn a_mailbox_has_room_for_its_quota_at_the_first_holder_and_for_twice_that_at_a_
     assert_eq!(replica.bytes, 2 * first.bytes);
 }
 
-/// [DEP-8]
+/// [DEP-1], [DEP-8]: their receipts go along, but do not stand in for those of holders.
 #[test]
-fn spares_are_asked_when_holders_are_silent() {
+fn spares_are_asked_when_holders_are_silent_and_end_no_waiting() {
     let (mut rig, _, letter, ranked) = scene(10);
     for at in &ranked[2..5] {
         rig.nodes[*at].up = false;
     }
     let stream = put(&mut rig, ranked[0], &letter);
-    assert!(rig.answer(stream).is_none());
     rig.advance(SPARES_AFTER);
-    assert!(receipts(&rig, stream) >= Some(3));
     assert!(rig.holds(ranked[5], letter.envelope.id()));
+    assert!(rig.holds(ranked[6], letter.envelope.id()));
+    assert!(rig.answer(stream).is_none(), "two holders have signed");
+    rig.advance(limits::RECEIPTS_WAIT - SPARES_AFTER);
+    assert_eq!(receipts(&rig, stream), Some(4));
+}
+
+/// [DEP-1]: a spare that takes a deposit does not count itself, but says what it has signed.
+#[test]
+fn a_spare_answers_when_w_holders_have_signed_beside_it() {
+    let (mut rig, _, letter, ranked) = scene(10);
+    for at in &ranked[..3] {
+        rig.nodes[*at].disk_stands = true;
+    }
+    let stream = put(&mut rig, ranked[5], &letter);
+    assert!(rig.answer(stream).is_none(), "two holders and a spare");
+    rig.disk_goes_on(ranked[0]);
+    assert_eq!(receipts(&rig, stream), Some(4));
 }
 
 /// [DEP-8]: who declined for good is not asked again.
