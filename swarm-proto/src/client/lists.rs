@@ -30,6 +30,8 @@ pub(super) struct Lists {
     named: BTreeMap<NodeKey, BTreeSet<NodeId>>,
     /// What the last comparison came to.
     differ: bool,
+    /// Looks in a row that led to no list, or to lists that differ.
+    vain: u32,
     due: Instant,
 }
 
@@ -51,6 +53,7 @@ impl Lists {
             answered: BTreeSet::new(),
             named: BTreeMap::new(),
             differ: false,
+            vain: 0,
             due: now.mono,
         }
     }
@@ -149,9 +152,11 @@ impl Client {
             self.list_loaded(now, out);
         }
         let again = if self.ready && (!self.lists.differ || self.has_guard()) {
+            self.lists.vain = 0;
             self.network.scale.minutes(LIST_MINUTES).max(LIST_RETRY)
         } else {
-            LIST_RETRY
+            self.lists.vain = self.lists.vain.saturating_add(1);
+            retry_after(self.lists.vain)
         };
         self.lists.due = now.mono.plus(again);
         if self.lists.loading.is_empty() {
@@ -295,6 +300,13 @@ impl Client {
     }
 }
 
+/// Relays that start together agree within seconds; a network in trouble is not asked for whole lists all the
+/// time.
+fn retry_after(vain: u32) -> Duration {
+    let doublings = vain.saturating_sub(LOOKS_IN_HASTE).min(8);
+    (LIST_RETRY * (1 << doublings)).min(LIST_RETRY_MAX)
+}
+
 fn is_founder(network: &Network, key: &NodeKey) -> bool {
     network.founders.binary_search(key).is_ok()
 }
@@ -312,6 +324,10 @@ const LIST_MINUTES: u64 = 60;
 const LOAD_LIFE: Duration = Duration::from_secs(600);
 /// Shortest pause between two looks at the member list.
 pub(super) const LIST_RETRY: Duration = Duration::from_secs(3);
+/// Longest pause while there is no list to rely on.
+const LIST_RETRY_MAX: Duration = Duration::from_secs(60);
+/// Looks with the shortest pause: half a minute.
+const LOOKS_IN_HASTE: u32 = 10;
 /// Sources asked in one look.
 pub(super) const SOURCES_ASKED: usize = 5;
 /// Sources that must have given their whole list, if so many are known.

@@ -106,6 +106,25 @@ fn no_guard_is_pinned_and_nobody_asked_while_sources_differ() {
     assert!(matches!(over(&told), Some(Event::Stored { .. })));
 }
 
+/// [LST-6]: whole lists of a large network are not fetched every few seconds for ever.
+#[test]
+fn looks_that_lead_nowhere_become_rarer_and_go_on() {
+    let mut rig = Rig::strangers(10);
+    rig.join(5);
+    let looks = |rig: &mut Rig, minutes: u64| {
+        rig.told();
+        rig.advance(Duration::from_secs(60 * minutes));
+        let differ = |event: &&Event| matches!(event, Event::SourcesDiffer { .. });
+        rig.told().iter().filter(differ).count()
+    };
+    rig.cut = (0..10)
+        .flat_map(|one| (0..10).map(move |other| (one, other)))
+        .collect();
+    let (first, later) = (looks(&mut rig, 2), looks(&mut rig, 10));
+    assert!(first >= 10, "{first} looks in two minutes");
+    assert!((5..=15).contains(&later), "{later} looks in ten minutes");
+}
+
 /// [LST-6]
 #[test]
 fn guards_of_earlier_days_are_used_while_sources_differ_and_none_is_added() {
