@@ -76,7 +76,7 @@ async fn a_relay_that_is_drained_may_be_stopped_for_good() {
     let status = net.status(leaver).await.unwrap();
     assert!(status.repair.drained.is_some(), "it goes on leaving");
 
-    let (done, ended) = std::sync::mpsc::channel();
+    let (done, ended) = std::sync::mpsc::sync_channel(1);
     let mut again = drain(&net);
     std::thread::spawn(move || done.send(again.output()));
     let mut output = None;

@@ -4,6 +4,7 @@
 //! A relay that dies keeps its key, its last record and its disk. Its peers notice after a silence, dial
 //! again with growing pauses and tell their machines when it is back. Signing takes no time.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -421,8 +422,8 @@ impl World {
             return;
         }
         host.linked.remove(&peer);
-        if !host.lost.contains_key(&peer) {
-            host.lost.insert(peer, 0);
+        if let Entry::Vacant(slot) = host.lost.entry(peer) {
+            slot.insert(0);
             self.dial_later(number, peer);
         }
         if let Some(id) = id {

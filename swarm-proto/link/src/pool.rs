@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use swarm_proto::id::NodeKey;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::counts::LinkCount;
 use crate::endpoint::{Endpoint, LinkFailure};

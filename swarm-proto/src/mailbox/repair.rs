@@ -138,10 +138,9 @@ impl Repair {
     /// Something may be in that cell from here on.
     pub(crate) fn note(&mut self, context: &Context, now: Now, epoch: Epoch, cell: Cell) {
         self.live.entry(epoch).or_default().insert(cell);
-        if !self.passes.contains_key(&epoch) {
-            let at = now.mono.plus(pause(context, HOUR_MINUTES));
-            self.passes.insert(epoch, at);
-        }
+        self.passes
+            .entry(epoch)
+            .or_insert_with(|| now.mono.plus(pause(context, HOUR_MINUTES)));
     }
 
     /// The same for a mailbox.
@@ -322,14 +321,15 @@ impl Repair {
         let oldest = today.minus(limits::EPOCHS_REMEMBERED);
         self.live.retain(|epoch, _| *epoch >= oldest);
         self.passes.retain(|epoch, _| *epoch >= oldest);
-        if let Some(drain) = self.drain.filter(|drain| !drain.passed) {
-            if self.known == Known::Yes && context.is_leaving() {
-                self.pass_all(context, now, With::All);
-                self.drain = Some(Drain {
-                    passed: true,
-                    ..drain
-                });
-            }
+        if let Some(drain) = self.drain.filter(|drain| !drain.passed)
+            && self.known == Known::Yes
+            && context.is_leaving()
+        {
+            self.pass_all(context, now, With::All);
+            self.drain = Some(Drain {
+                passed: true,
+                ..drain
+            });
         }
         let due: Vec<Epoch> = self
             .passes
