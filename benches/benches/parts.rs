@@ -15,7 +15,7 @@ fn codec(c: &mut Criterion) {
     let message = Message::Deposit(Deposit {
         keys,
         write_signature: row.write_signature,
-        long_stay: None,
+        long_stay: row.long_stay,
         envelope: row.envelope,
     });
     let (kind, bytes) = (message.kind(), bytes::Bytes::from(message.encode()));

@@ -90,6 +90,7 @@ pub fn small_put(number: u64, expires: Hour) -> Result<StoreOp, BenchFailure> {
             write_signature: Signature([2; 64]),
             arrival: Tick(2_983_336),
             envelope: Envelope::assemble(header, &body)?,
+            long_stay: None,
         },
         expires,
         quota: Quota::of(&keys),

@@ -145,7 +145,9 @@ impl World {
         let deposit = Deposit {
             keys: side.keys,
             write_signature: statements.deposit(&side.write, &envelope.id()),
-            long_stay: None,
+            long_stay: expiry
+                .needs_leave()
+                .then(|| statements.long_stay(&side.read, &envelope.id())),
             envelope,
         };
         let letter = number(self.letters.len());

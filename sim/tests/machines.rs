@@ -426,19 +426,28 @@ impl Nonsense {
     }
 
     fn deposit(&mut self) -> Deposit {
+        let envelope = self.envelope();
         Deposit {
             keys: self.mailbox(),
             write_signature: self.signature(),
-            long_stay: None,
-            envelope: self.envelope(),
+            long_stay: self.leave(&envelope),
+            envelope,
         }
     }
 
+    /// The owner's leave where it is needed.
+    fn leave(&mut self, envelope: &Envelope) -> Option<Signature> {
+        let needed = envelope.header().expiry.needs_leave();
+        needed.then(|| self.signature())
+    }
+
     fn row(&mut self) -> Row {
+        let envelope = self.envelope();
         Row {
             write_signature: self.signature(),
             arrival: self.tick(),
-            envelope: self.envelope(),
+            long_stay: self.leave(&envelope),
+            envelope,
         }
     }
 

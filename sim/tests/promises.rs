@@ -37,6 +37,22 @@ fn a_letter_survives_two_dead_holders() {
     }
 }
 
+/// [DEP-6], [ROW-1]: whoever copies the letter of 30 days shows the owner's leave, and each copier asks for it.
+#[test]
+fn a_letter_for_30_days_is_at_all_its_holders() {
+    for minute_ms in SCALES {
+        let seed = 12;
+        let mut world = settled(Scenario::calm(seed, 12, 2).at_scale(minute_ms));
+        let letter = stored(&mut world, 0, 1, ExpiryClass::Days30);
+        world.run_for(Duration::from_secs(10));
+        assert!(world.holders_of(letter).len() >= 5);
+        world.read(PersonNo(1), 1);
+        let done = world.run_while_not(Duration::from_secs(180), |world| is_read(world, letter));
+        assert!(done, "minute_ms {minute_ms}: {:?}", world.totals());
+        no_faults(&mut world, seed, minute_ms);
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_history() {
     let digest = |seed| {

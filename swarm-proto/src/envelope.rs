@@ -92,6 +92,14 @@ impl ExpiryClass {
         }
     }
 
+    /// Whether only the mailbox's owner may allow it ([DEP-6]).
+    pub const fn needs_leave(self) -> bool {
+        match self {
+            Self::Hour | Self::Day | Self::Days3 | Self::Days7 | Self::Days14 => false,
+            Self::Days30 => true,
+        }
+    }
+
     /// The byte on the wire.
     pub const fn code(self) -> u8 {
         match self {

@@ -9,12 +9,15 @@ pub const ENVELOPE_SMALL_BYTES: usize = 1_856;
 pub const ENVELOPE_LARGE_BYTES: usize = 32_512;
 /// Bytes of an envelope's header.
 pub const ENVELOPE_HEADER_BYTES: usize = 40;
-/// Bytes a small row may take with its key, so that two share a 4 KiB page ([ROW-1]).
-pub const ROW_SMALL_BYTES_MAX: usize = 1_950;
+/// Bytes a small row may take with its key, so that two share a 4 KiB page ([ROW-1]): a page of two rows
+/// has 20 bytes of its own.
+pub const ROW_SMALL_BYTES_MAX: usize = 2_038;
 /// Bytes a large row may take with its key ([ROW-1]).
 pub const ROW_LARGE_BYTES_MAX: usize = 32_704;
 /// Bytes a row adds to its envelope: write signature and arrival.
 pub const ROW_HEADER_BYTES: usize = 68;
+/// Bytes that the owner's leave adds to a row of the longest expiry class.
+pub const LONG_STAY_BYTES: usize = 64;
 
 /// Bytes of a sealed card: an inbox key, a key package and a policy with room to grow.
 pub const CARD_BYTES: usize = 8_192;
@@ -153,8 +156,8 @@ const _: () = {
     assert!(32 + RECONCILE_BYTES_MAX + 5 <= FRAME_BYTES_MAX);
     assert!(11 + 2 * CELLS_PER_EXCHANGE_MAX + 32 + RECONCILE_BYTES_MAX <= FRAME_BYTES_MAX);
     assert!(HELD_PER_EXCHANGE_MAX <= RECONCILE_ITEMS_MAX);
-    assert!(8 + ROW_HEADER_BYTES + ENVELOPE_SMALL_BYTES <= ROW_SMALL_BYTES_MAX);
-    assert!(8 + ROW_HEADER_BYTES + ENVELOPE_LARGE_BYTES <= ROW_LARGE_BYTES_MAX);
+    assert!(8 + ROW_HEADER_BYTES + ENVELOPE_SMALL_BYTES + LONG_STAY_BYTES <= ROW_SMALL_BYTES_MAX);
+    assert!(8 + ROW_HEADER_BYTES + ENVELOPE_LARGE_BYTES + LONG_STAY_BYTES <= ROW_LARGE_BYTES_MAX);
     assert!(ONION_HEADER_BYTES == 4_698);
     assert!(ONION_HEADER_BYTES + 6 + 65 + 128 + ENVELOPE_SMALL_BYTES <= ONION_SMALL_BYTES);
     assert!(ONION_HEADER_BYTES + 6 + 65 + 128 + ENVELOPE_LARGE_BYTES <= ONION_LARGE_BYTES);
@@ -165,5 +168,5 @@ const _: () = {
     assert!(
         ANSWER_OVERHEAD_BYTES + PAGE_HEADER_BYTES + 8 + ENVELOPE_LARGE_BYTES <= ANSWER_LARGE_BYTES
     );
-    assert!(1 + 65 + ROW_HEADER_BYTES + ENVELOPE_LARGE_BYTES <= FRAME_BYTES_MAX);
+    assert!(1 + 65 + ROW_HEADER_BYTES + ENVELOPE_LARGE_BYTES + LONG_STAY_BYTES <= FRAME_BYTES_MAX);
 };

@@ -462,6 +462,19 @@ impl Rig {
         }
     }
 
+    /// A small letter made at this moment, for 30 days, with its owner's leave.
+    pub(crate) fn long_letter(&self, owner: &Owner, number: u32) -> Deposit {
+        let made = self.network.scale.tick_of(self.now.unix);
+        let letter = self.letter_of(owner, number, made, ExpiryClass::Days30);
+        let long_stay = self
+            .statements()
+            .long_stay(&owner.read, &letter.envelope.id());
+        Deposit {
+            long_stay: Some(long_stay),
+            ..letter
+        }
+    }
+
     pub(crate) fn fetch(&self, owner: &Owner, holder: usize, after: Cursor) -> Fetch {
         let terms = FetchTerms {
             ask: self.terms(holder),

@@ -176,6 +176,7 @@ impl Traitor {
                 write_signature: unsigned(deposit).write_signature,
                 arrival: deposit.envelope.header().made,
                 envelope: deposit.envelope.clone(),
+                long_stay: deposit.long_stay,
             };
             let copy = Message::Copy(Copy {
                 age: CopyAge::First,

@@ -117,7 +117,9 @@ impl Correspondent {
         Arc::new(Deposit {
             keys: side.keys,
             write_signature: statements.deposit(&side.write, &envelope.id()),
-            long_stay: None,
+            long_stay: expiry
+                .needs_leave()
+                .then(|| statements.long_stay(&side.read, &envelope.id())),
             envelope,
         })
     }

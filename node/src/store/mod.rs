@@ -274,7 +274,7 @@ pub enum StoreFailure {
     #[error("store: {0}")]
     Record(&'static str),
     /// The file has another layout than this program's.
-    #[error("store: layout {0} is not known")]
+    #[error("store: the file has layout {0}, and this program knows only layout {known}", known = schema::SCHEMA_VERSION)]
     Schema(u32),
     /// The disk did not finish in time.
     #[error("store: the disk did not finish within two seconds")]

@@ -21,7 +21,6 @@ use std::fmt;
 use bytes::Bytes;
 use redb::TableDefinition;
 use swarm_proto::crypto::Signature;
-use swarm_proto::envelope::Envelope;
 use swarm_proto::id::{EnvelopeId, MailboxAddress};
 use swarm_proto::store::{Card, Cursor, MailboxKeys, Row, Tombstone, Usage};
 use swarm_proto::time::{Epoch, Hour, Tick};
@@ -316,25 +315,16 @@ pub(super) fn decode_box(
 
 /// Writes a row ([ROW-1]).
 pub(super) fn encode_row(row: &Row) -> Vec<u8> {
-    let envelope = row.envelope.bytes();
-    let mut writer = Writer::with_capacity(68 + envelope.len());
-    writer.put(&row.write_signature.0).u32(row.arrival.0);
-    writer.put(envelope);
+    let mut writer = Writer::with_capacity(row.encoded_bytes());
+    row.encode(&mut writer);
     writer.finish()
 }
 
 /// Reads a row.
 pub(super) fn decode_row(bytes: Vec<u8>) -> Result<Row, Malformed> {
     let mut reader = Reader::new(Bytes::from(bytes));
-    let write_signature = Signature(reader.array("write signature")?);
-    let arrival = Tick(reader.u32("arrival")?);
-    let wrong = reader.wrong("envelope");
-    let envelope = Envelope::decode(reader.rest()).map_err(|_| wrong)?;
-    Ok(Row {
-        write_signature,
-        arrival,
-        envelope,
-    })
+    let row = Row::decode(&mut reader)?;
+    reader.end().map(|()| row)
 }
 
 /// Writes a tombstone; its mailbox and envelope are the key.

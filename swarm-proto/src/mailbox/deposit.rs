@@ -111,6 +111,7 @@ impl Deposits {
             write_signature: deposit.write_signature,
             arrival: context.network.scale.tick_of(now.unix),
             envelope: deposit.envelope,
+            long_stay: deposit.long_stay,
         };
         let keys = deposit.keys;
         out.store(
@@ -489,9 +490,6 @@ fn admit(context: &Context, now: Now, deposit: &Deposit, promise: &Promise) -> R
     let expiry = deposit.envelope.header().expiry;
     if deposit.keys.is_open_lane() && expiry > ExpiryClass::Days3 {
         return Err(Refusal::TooLarge);
-    }
-    if expiry == ExpiryClass::Days30 && deposit.long_stay.is_none() {
-        return Err(Refusal::NoCapability);
     }
     Ok(())
 }

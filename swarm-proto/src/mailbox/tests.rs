@@ -24,6 +24,7 @@ fn copy_of(letter: &Deposit, arrival: Tick, age: CopyAge) -> Copy {
             write_signature: letter.write_signature,
             arrival,
             envelope: letter.envelope.clone(),
+            long_stay: letter.long_stay,
         },
     }
 }
@@ -537,4 +538,48 @@ fn nobody_is_given_up_for_good() {
     rig.sent.clear();
     rig.advance(Duration::from_secs(1_400));
     assert!(rig.sent.iter().any(|(from, _, _)| *from == 0));
+}
+
+/// [DEP-6], [CPY-1]: a relay cannot fill holders with mail for 30 days that the mailbox's owner never allowed.
+#[test]
+fn mail_for_30_days_passes_no_door_without_its_owners_leave() {
+    use crate::wire::verify::{Judge, Via};
+    let rig = Rig::new(3);
+    let (ada, eve) = (owner(1, 0), owner(2, 0));
+    let asked_for = rig.long_letter(&ada, 1);
+    let id = asked_for.envelope.id();
+    let elsewhere = rig.long_letter(&ada, 2).long_stay;
+    let cases = [
+        (asked_for.long_stay, true),
+        (None, false),
+        (elsewhere, false),
+        (Some(rig.statements().long_stay(&eve.read, &id)), false),
+        (Some(rig.statements().long_stay(&ada.write, &id)), false),
+    ];
+    let judge = Judge {
+        crypto: &rig.crypto,
+        network: rig.network.id(),
+        me: rig.nodes[0].key.node_id(),
+    };
+    let relay = Via::Relay(rig.nodes[1].key);
+    let onion = Via::Onion {
+        reply_key_hash: [0; 32],
+    };
+    for (long_stay, holds) in cases {
+        let letter = Deposit {
+            long_stay,
+            ..asked_for.clone()
+        };
+        for age in [CopyAge::First, CopyAge::Later] {
+            let copy = Message::Copy(copy_of(&letter, letter.envelope.header().made, age));
+            assert_eq!(judge.admit(copy, relay).is_ok(), holds);
+        }
+        let deposit = Message::Deposit(letter);
+        assert_eq!(judge.admit(deposit, onion).is_ok(), holds);
+    }
+    let mut short = rig.letter(&ada, 3);
+    let id = short.envelope.id();
+    short.long_stay = Some(rig.statements().long_stay(&ada.read, &id));
+    let unneeded = judge.admit(Message::Deposit(short), onion);
+    assert_eq!(unneeded, Err(Refusal::NoCapability));
 }

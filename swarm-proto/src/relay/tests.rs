@@ -38,6 +38,7 @@ fn any_step(rig: &mut Rig, what: u8, byte: u8, ms: u16) {
                 write_signature: letter.write_signature,
                 arrival: Tick(u32::from(ms)),
                 envelope: letter.envelope,
+                long_stay: letter.long_stay,
             };
             let age = if ms.is_multiple_of(2) {
                 CopyAge::First

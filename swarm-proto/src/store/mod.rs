@@ -11,7 +11,7 @@ use core::cmp::Ordering;
 use bytes::Bytes;
 
 use crate::crypto::Signature;
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, ExpiryClass, SizeClass};
 use crate::id::{EnvelopeId, MailboxAddress};
 use crate::limits;
 use crate::place::Cell;
@@ -86,12 +86,59 @@ pub struct Row {
     pub arrival: Tick,
     /// The envelope.
     pub envelope: Envelope,
+    /// The owner's leave to stay 30 days, so that no relay can invent that either; there exactly when the
+    /// expiry class is the one of 30 days.
+    pub long_stay: Option<Signature>,
 }
 
 impl Row {
     /// The epoch whose holders keep it ([PLC-5]): that of its making.
     pub fn epoch(&self) -> Epoch {
         self.envelope.header().epoch()
+    }
+
+    /// Reads a row, which fills what is left ([ROW-1]): its length follows from the envelope's two classes.
+    ///
+    /// # Errors
+    /// [`Malformed`] names the field.
+    pub fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let write_signature = Signature(reader.array("write signature")?);
+        let arrival = Tick(reader.u32("arrival")?);
+        let [_, size, expiry] = reader.clone().array("envelope")?;
+        let wrong = reader.wrong("envelope");
+        let length = SizeClass::from_code(size).ok_or(wrong)?.envelope_bytes();
+        let envelope = Envelope::decode(reader.take("envelope", length)?).map_err(|_| wrong)?;
+        let stays = ExpiryClass::from_code(expiry).is_some_and(ExpiryClass::needs_leave);
+        let long_stay = if stays {
+            Some(Signature(reader.array("long-stay signature")?))
+        } else {
+            None
+        };
+        Ok(Self {
+            write_signature,
+            arrival,
+            envelope,
+            long_stay,
+        })
+    }
+
+    /// Writes [`Self::encoded_bytes`]. The signature is last, so that it costs other rows nothing.
+    pub fn encode(&self, writer: &mut Writer) {
+        writer.put(&self.write_signature.0).u32(self.arrival.0);
+        writer.put(self.envelope.bytes());
+        if self.envelope.header().expiry.needs_leave() {
+            writer.put(&self.long_stay.map_or([0; 64], |signature| signature.0));
+        }
+    }
+
+    /// How many bytes [`Self::encode`] writes.
+    pub fn encoded_bytes(&self) -> usize {
+        let stay = if self.envelope.header().expiry.needs_leave() {
+            limits::LONG_STAY_BYTES
+        } else {
+            0
+        };
+        limits::ROW_HEADER_BYTES + self.envelope.bytes().len() + stay
     }
 
     /// Where it stands in its mailbox.

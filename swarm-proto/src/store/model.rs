@@ -379,6 +379,7 @@ mod tests {
             write_signature: Signature([1; 64]),
             arrival: Tick(arrival),
             envelope: Envelope::assemble(header, &body).unwrap(),
+            long_stay: None,
         }
     }
 

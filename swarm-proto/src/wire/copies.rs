@@ -4,14 +4,12 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::crypto::Signature;
 use crate::limits;
 use crate::mailbox::receipt::{Promise, Receipt};
 use crate::place::Cell;
 use crate::store::{MailboxKeys, Row};
 use crate::time::{Epoch, Tick};
 use crate::wire::codec::{Malformed, Reader, Writer};
-use crate::wire::mailbox::envelope;
 use crate::wire::refusal::Refusal;
 
 /// Keep this row too.
@@ -42,23 +40,14 @@ impl Copy {
             CopyAge::First
         };
         let keys = MailboxKeys::decode(reader)?;
-        let write_signature = Signature(reader.array("write signature")?);
-        let arrival = Tick(reader.u32("arrival")?);
-        let row = Row {
-            write_signature,
-            arrival,
-            envelope: envelope(reader)?,
-        };
+        let row = Row::decode(reader)?;
         Ok(Self { age, keys, row })
     }
 
     pub(super) fn encode(&self, writer: &mut Writer) {
         writer.u8(u8::from(self.age == CopyAge::Later));
         self.keys.encode(writer);
-        writer
-            .put(&self.row.write_signature.0)
-            .u32(self.row.arrival.0);
-        writer.put(self.row.envelope.bytes());
+        self.row.encode(writer);
     }
 }
 

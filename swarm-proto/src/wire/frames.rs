@@ -7,7 +7,7 @@
 use crate::crypto::ONION_PUBLIC_KEY_BYTES;
 use crate::limits::{
     ANSWER_LARGE_BYTES, ANSWER_SMALL_BYTES, CARD_BYTES, CELLS_PER_EXCHANGE_MAX,
-    ENVELOPE_LARGE_BYTES, FRAME_BYTES_MAX, IDS_PER_MESSAGE_MAX, ONION_LARGE_BYTES,
+    ENVELOPE_LARGE_BYTES, FRAME_BYTES_MAX, IDS_PER_MESSAGE_MAX, LONG_STAY_BYTES, ONION_LARGE_BYTES,
     ONION_SMALL_BYTES, RECONCILE_BYTES_MAX, RECONCILE_KEY_BYTES, RECORDS_PER_MESSAGE_MAX,
     ROW_HEADER_BYTES,
 };
@@ -120,7 +120,9 @@ impl FrameKind {
             Self::OnionLarge => ONION_LARGE_BYTES,
             Self::OnionAnswerSmall => ANSWER_SMALL_BYTES,
             Self::OnionAnswerLarge => ANSWER_LARGE_BYTES,
-            Self::Copy => 1 + MAILBOX_KEYS_BYTES + ROW_HEADER_BYTES + ENVELOPE_LARGE_BYTES,
+            Self::Copy => {
+                1 + MAILBOX_KEYS_BYTES + ROW_HEADER_BYTES + ENVELOPE_LARGE_BYTES + LONG_STAY_BYTES
+            }
             Self::Copied => 10 + 4 + PROMISE_BYTES + RECEIPT_BYTES,
             Self::Erase => 4 + MAILBOX_KEYS_BYTES + 32 + 4 + 64,
             Self::CardCopy => 4 + MAILBOX_KEYS_BYTES + 8 + 4 + 64 + CARD_BYTES,
@@ -226,7 +228,7 @@ mod tests {
             (0x0302, 37_888),
             (0x0311, 4_096),
             (0x0312, 37_888),
-            (0x0401, 32_646),
+            (0x0401, 32_710),
             (0x0402, 162),
             (0x0403, 169),
             (0x0404, 8_337),

@@ -20,7 +20,7 @@ pub struct Deposit {
     pub keys: MailboxKeys,
     /// By the write key.
     pub write_signature: Signature,
-    /// By the read key, for the longest expiry class only.
+    /// By the read key: there exactly when the expiry class is the longest.
     pub long_stay: Option<Signature>,
     /// The envelope.
     pub envelope: Envelope,
@@ -265,7 +265,7 @@ pub(super) fn encode_elsewhere(holders: &[NodeId], writer: &mut Writer) {
 }
 
 /// The envelope that fills what is left of the message.
-pub(super) fn envelope(reader: &mut Reader) -> Result<Envelope, Malformed> {
+fn envelope(reader: &mut Reader) -> Result<Envelope, Malformed> {
     let bytes: Bytes = reader.rest();
     Envelope::decode(bytes).map_err(|_| reader.wrong("envelope"))
 }

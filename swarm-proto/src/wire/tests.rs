@@ -35,9 +35,13 @@ fn keys(byte: u8) -> MailboxKeys {
 }
 
 fn envelope(size: SizeClass, byte: u8) -> Envelope {
+    envelope_for(size, byte, ExpiryClass::Day)
+}
+
+fn envelope_for(size: SizeClass, byte: u8, expiry: ExpiryClass) -> Envelope {
     let header = EnvelopeHeader {
         size,
-        expiry: ExpiryClass::Day,
+        expiry,
         made: Tick(2_880_060),
         address: keys(byte).address(),
     };
@@ -139,8 +143,17 @@ fn copy(size: SizeClass, byte: u8) -> Copy {
             write_signature: Signature([byte; 64]),
             arrival: Tick(9),
             envelope: envelope(size, byte),
+            long_stay: None,
         },
     }
+}
+
+/// A copy of the longest expiry class.
+fn long_copy(size: SizeClass, byte: u8) -> Copy {
+    let mut copy = copy(size, byte);
+    copy.row.envelope = envelope_for(size, byte, ExpiryClass::Days30);
+    copy.row.long_stay = Some(Signature([byte; 64]));
+    copy
 }
 
 /// One message of each type, with up to `count` elements in those that have a list.
@@ -176,6 +189,7 @@ fn every_message(byte: u8, count: usize, size: SizeClass) -> Vec<Message> {
             members: members(RECORDS_IN_LIST_PART_MAX),
         }),
         Message::Copy(copy),
+        Message::Copy(long_copy(size, byte)),
         copied(Ok(receipt(byte))),
         copied(Err(Refusal::DiskFull)),
         Message::Erase(erase(byte)),
@@ -261,7 +275,7 @@ proptest! {
     /// Layouts are fixed: whatever decodes is the one encoding of what it says.
     #[test]
     fn a_bent_message_is_another_one_or_none(
-        which in 0_usize..23, at: prop::sample::Index, bits in 1_u8..,
+        which in 0_usize..24, at: prop::sample::Index, bits in 1_u8..,
     ) {
         let message = &every_message(3, 2, SizeClass::Small)[which];
         let mut bytes = message.encode();
@@ -330,12 +344,18 @@ fn a_malformed_field_is_named() {
     })
     .encode();
     copied[9] = 1;
+    let mut long = Message::Copy(long_copy(SizeClass::Small, 1)).encode();
+    long.truncate(long.len() - 64);
+    let mut short = Message::Copy(copy(SizeClass::Small, 1)).encode();
+    short.extend([1; 64]);
     let refusal = |code: u8, detail: u8| vec![0, code, 0, 0, 0, 0, 0, 0, 0, detail];
     let cases = [
         (kind::FETCH, fetch_class, "answer class"),
         (kind::DELETE, flags, "mailbox flags"),
         (kind::DONE, done, "existed"),
         (kind::DEPOSIT, version, "envelope"),
+        (kind::COPY, long, "long-stay signature"),
+        (kind::COPY, short, "end"),
         (kind::COPIED, copied, "outcome detail"),
         (kind::REFUSAL, refusal(17, 0), "refusal code"),
         (kind::REFUSAL, refusal(0, 0), "refusal code"),
@@ -406,14 +426,15 @@ fn the_largest_message_of_each_type_fits_its_frame() {
             continue;
         };
         let bytes = message.encode().len();
-        let refused = match &message {
+        let lacks = match &message {
             Message::Copied(copied) => copied.outcome.is_err(),
+            Message::Copy(copy) => copy.row.long_stay.is_none(),
             Message::Compare(compare) => compare.scope.is_none(),
             _ => false,
         };
         assert_eq!(
             bytes == frame.body_bytes_max(),
-            !refused,
+            !lacks,
             "{frame:?}: {bytes}"
         );
     }
@@ -485,11 +506,14 @@ fn a_row_with_its_key_fits_its_share_of_a_page() {
         (SizeClass::Small, limits::ROW_SMALL_BYTES_MAX),
         (SizeClass::Large, limits::ROW_LARGE_BYTES_MAX),
     ] {
-        let messages = every_message(1, 1, size);
-        let copy = messages.iter().find(|message| message.kind() == kind::COPY);
-        let row = copy.unwrap().encode().len() - 1 - 65;
-        assert_eq!(row, limits::ROW_HEADER_BYTES + size.envelope_bytes());
-        assert!(row + 8 <= most);
+        let row = limits::ROW_HEADER_BYTES + size.envelope_bytes();
+        let cases = [(copy(size, 1), row), (long_copy(size, 1), row + 64)];
+        for (copy, bytes) in cases {
+            let encoded = Message::Copy(copy.clone()).encode();
+            assert_eq!(encoded.len() - 1 - 65, bytes);
+            assert_eq!(copy.row.encoded_bytes(), bytes);
+            assert!(bytes + 8 <= most);
+        }
     }
 }
 
@@ -542,6 +566,7 @@ fn messages_are_those_of_the_vectors() {
         "list-ask",
         "list-part",
         "copy",
+        "copy-long-stay",
         "copied",
         "not-copied",
         "erase",

@@ -4,10 +4,12 @@
 //! Judged is what needs no state: signatures, and that keys belong to the address that they claim. Ranks,
 //! clocks and quotas are the roles' concern.
 
-use crate::crypto::Crypto;
+use crate::crypto::{Crypto, Signature};
+use crate::envelope::Envelope;
 use crate::id::{NetworkId, NodeId, NodeKey};
 use crate::mailbox::statements::{AskTerms, FetchTerms, Statements};
 use crate::members::Record;
+use crate::store::MailboxKeys;
 use crate::wire::Message;
 use crate::wire::copies::{Copied, Copy};
 use crate::wire::mailbox::{CardAsk, CardPut, Deposit, Erase, Fetch};
@@ -101,6 +103,7 @@ impl Judge<'_> {
         let row = &copy.row;
         self.statements()
             .verify_deposit(&copy.keys, &row.envelope, &row.write_signature)
+            && self.stay_holds(&copy.keys, &row.envelope, row.long_stay)
     }
 
     fn copied_holds(&self, copied: &Copied, from: &NodeKey) -> bool {
@@ -118,12 +121,26 @@ impl Judge<'_> {
     }
 
     fn deposit_holds(&self, deposit: &Deposit) -> bool {
-        let statements = self.statements();
-        let id = deposit.envelope.id();
-        statements.verify_deposit(&deposit.keys, &deposit.envelope, &deposit.write_signature)
-            && deposit
-                .long_stay
-                .is_none_or(|signature| statements.verify_long_stay(&deposit.keys, &id, &signature))
+        self.statements()
+            .verify_deposit(&deposit.keys, &deposit.envelope, &deposit.write_signature)
+            && self.stay_holds(&deposit.keys, &deposit.envelope, deposit.long_stay)
+    }
+
+    /// Whether the owner's leave is there where it is needed, and nowhere else ([DEP-6]).
+    fn stay_holds(
+        &self,
+        keys: &MailboxKeys,
+        envelope: &Envelope,
+        long_stay: Option<Signature>,
+    ) -> bool {
+        let needed = envelope.header().expiry.needs_leave();
+        match long_stay {
+            None => !needed,
+            Some(signature) => {
+                let statements = self.statements();
+                needed && statements.verify_long_stay(keys, &envelope.id(), &signature)
+            }
+        }
     }
 
     fn fetch_holds(&self, fetch: &Fetch, reply_key_hash: [u8; 32]) -> bool {

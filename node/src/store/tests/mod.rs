@@ -41,7 +41,17 @@ fn keys(owner: u8) -> MailboxKeys {
     }
 }
 
+/// Each eighth row is large; each fourth is to stay 30 days, the large ones among them.
 fn row(owner: u8, number: u32, arrival: u32) -> Row {
+    let expiry = if number % 4 == 3 {
+        ExpiryClass::Days30
+    } else {
+        ExpiryClass::Day
+    };
+    row_of(owner, number, arrival, expiry)
+}
+
+fn row_of(owner: u8, number: u32, arrival: u32, expiry: ExpiryClass) -> Row {
     let size = if number % 8 == 7 {
         SizeClass::Large
     } else {
@@ -49,7 +59,7 @@ fn row(owner: u8, number: u32, arrival: u32) -> Row {
     };
     let header = EnvelopeHeader {
         size,
-        expiry: ExpiryClass::Day,
+        expiry,
         made: Tick(6),
         address: keys(owner).address(),
     };
@@ -62,6 +72,9 @@ fn row(owner: u8, number: u32, arrival: u32) -> Row {
         write_signature: Signature([owner; 64]),
         arrival: Tick(arrival),
         envelope: Envelope::assemble(header, &body).unwrap(),
+        long_stay: expiry
+            .needs_leave()
+            .then_some(Signature([number as u8; 64])),
     }
 }
 

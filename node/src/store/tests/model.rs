@@ -1,13 +1,14 @@
 //! The engine equals the model on any sequence of operations, across restarts and power cuts.
 
 use proptest::prelude::*;
+use swarm_proto::envelope::ExpiryClass;
 use swarm_proto::place::{Cell, cell_of};
 use swarm_proto::store::{Cursor, MemStore, Quota, StoreDone, StoreOp};
 use swarm_proto::time::{Epoch, Hour};
 
 use super::disks::LoggedDisk;
 use super::{Shared, ask_together, config, delete, keys, put_card, put_within, row};
-use crate::store::StoreConfig;
+use crate::store::{Store, StoreConfig};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -124,6 +125,50 @@ proptest! {
             }
         }
     }
+}
+
+/// [ROW-1]: the owner's leave adds no page, as two rows that carry it still share one.
+#[test]
+fn two_rows_share_a_page_with_or_without_the_owners_leave() {
+    let bytes_with = |expiry| {
+        let disk = LoggedDisk::made();
+        let store = disk.store(config());
+        let puts = (0..512).map(|n| super::put(1, super::row_of(1, n * 8, 1, expiry), 100));
+        assert!(ask_together(&store, puts).iter().all(super::is_kept));
+        store.close().unwrap();
+        redb::StorageBackend::len(&disk).unwrap()
+    };
+    let (short, long) = (
+        bytes_with(ExpiryClass::Day),
+        bytes_with(ExpiryClass::Days30),
+    );
+    // One row a page would take three quarters more; how writes fall into commits decides about a hundredth.
+    assert!(long < short / 8 * 9, "{short} {long}");
+}
+
+/// A file that an earlier program wrote is named as such, and not touched.
+#[test]
+fn a_file_of_another_layout_is_not_opened() {
+    let disk = LoggedDisk::made();
+    let store = disk.store(config());
+    assert!(super::is_kept(&store.ask(super::put(1, row(1, 1, 1), 100))));
+    store.close().unwrap();
+    let open = redb::Builder::new()
+        .create_with_backend(disk.clone())
+        .unwrap();
+    let write = open.begin_write().unwrap();
+    let meta = redb::TableDefinition::<&[u8], &[u8]>::new("meta");
+    let old = 1_u32.to_be_bytes();
+    let mut table = write.open_table(meta).unwrap();
+    table.insert(b"schema".as_slice(), old.as_slice()).unwrap();
+    drop(table);
+    write.commit().unwrap();
+    drop(open);
+    let refused = Store::open_on(disk, config()).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "store: the file has layout 1, and this program knows only layout 2"
+    );
 }
 
 /// [STO-5]
