@@ -168,7 +168,7 @@ async fn somebody_of_another_network_is_told_so() {
     }
 }
 
-/// [ENV-4] [CPY-2] A holder whose clock is off takes nothing, says why, and holds nobody up.
+/// [CLK-3] [ENV-4] [CPY-2] A holder whose clock is off takes nothing, says why, and holds nobody up.
 #[tokio::test]
 async fn a_relay_whose_clock_is_wrong_holds_nothing() {
     let mut net = Net::start(RELAY, 6).await;

@@ -337,10 +337,10 @@ fn open_endpoint(
     )?;
     let changes = core.clone();
     let clocks = Arc::clone(&gate.clocks);
-    let links = Links::watched(endpoint.clone(), move |key, ahead_ms| {
-        let change = match ahead_ms {
-            Some(ahead_ms) => {
-                clocks.note(key, ahead_ms);
+    let links = Links::watched(endpoint.clone(), move |key, heard| {
+        let change = match heard {
+            Some(heard) => {
+                clocks.note(key, heard);
                 PeerChange::Linked
             }
             None => PeerChange::Gone,
@@ -501,6 +501,12 @@ impl Driver {
                     "all that this relay held is with others: it may be stopped for good"
                 );
             }
+            Event::ClockOff { ahead_ms } => {
+                tracing::error!(
+                    "this machine's clock is off, others are {ahead_ms} ms ahead: nothing is taken until it is right; set it by NTP"
+                );
+            }
+            Event::ClockRight => tracing::info!("this machine's clock is right again"),
             Event::EffectsOverflowed => {
                 tracing::error!("one step wanted more effects than allowed");
             }

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use poste_link::{Answer, AskFailure, Frame, Heard, Links, Peer, Refused, Serve, Target};
+use poste_link::{
+    Answer, AskFailure, ClockHeard, Frame, Heard, Links, Peer, Refused, Serve, Target,
+};
 use swarm_proto::crypto::Crypto;
 use swarm_proto::effects::{Input, Origin, StreamId};
 use swarm_proto::id::{NetworkId, NodeId, NodeKey};
@@ -23,6 +25,7 @@ use swarm_proto::onion::peel::Peeled;
 use swarm_proto::onion::replay::{NotAdmitted, Replay};
 use swarm_proto::onion::reply::ReplyKeys;
 use swarm_proto::onion::{Inner, SizeClass};
+use swarm_proto::time::UnixTime;
 use swarm_proto::wire::Message;
 use swarm_proto::wire::frames::FrameKind;
 use swarm_proto::wire::refusal::Refusal;
@@ -36,6 +39,7 @@ use crate::driver::Clock;
 pub(crate) struct Gate {
     pub(crate) me: NodeId,
     pub(crate) network: NetworkId,
+    founders: Vec<NodeKey>,
     pub(crate) crypto: Arc<dyn Crypto>,
     pub(crate) clock: Clock,
     pub(crate) door: RwLock<Door>,
@@ -129,6 +133,7 @@ impl Gate {
         Self {
             me,
             network: network.id(),
+            founders: network.founders.clone(),
             crypto,
             clock,
             door: RwLock::new(Door::new(me, network.scale)),
@@ -156,14 +161,17 @@ impl Gate {
     }
 
     fn note_clock(&self, from: &Peer) {
-        if let Peer::Relay {
-            key,
-            clock_offset_ms,
-            ..
-        } = from
-        {
-            self.clocks.note(*key, *clock_offset_ms);
+        if let Peer::Relay { key, clock, .. } = from {
+            self.clocks.note(*key, *clock);
         }
+    }
+
+    /// How far the median of the members' clocks is ahead of this one, in milliseconds, and of how many ([CLK-1]).
+    pub(crate) fn clock_ahead_ms(&self) -> (i64, usize) {
+        let ours = self.clock.read().unix;
+        self.clocks.ahead_ms(ours, |key| {
+            self.founders.contains(key) || self.is_member(key)
+        })
     }
 
     async fn list(&self, asked: Frame) -> Answer {
@@ -316,27 +324,36 @@ impl Gate {
     }
 }
 
-/// How far the clocks of other relays are ahead of this one, as each hello told.
+/// The clocks of other relays, as each one's last hello told.
 #[derive(Debug, Default)]
-pub(crate) struct Clocks(Mutex<BTreeMap<NodeKey, i64>>);
+pub(crate) struct Clocks(Mutex<BTreeMap<NodeKey, ClockHeard>>);
 
 impl Clocks {
-    /// Notes what one relay's hello told.
-    pub(crate) fn note(&self, key: NodeKey, ahead_ms: i64) {
+    /// Notes what one relay's hello told, unless a later one told something or it says too little.
+    pub(crate) fn note(&self, key: NodeKey, heard: ClockHeard) {
         let mut clocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if clocks.len() < OFFSETS_MAX || clocks.contains_key(&key) {
-            clocks.insert(key, ahead_ms);
+        let known = clocks.get(&key);
+        let is_later = known.is_none_or(|known| known.at < heard.at);
+        let has_room = known.is_some() || clocks.len() < CLOCKS_MAX;
+        if is_later && has_room && heard.error <= CLOCK_ERROR_MAX {
+            clocks.insert(key, heard);
         }
     }
 
-    /// The median in milliseconds, and how many were compared.
-    pub(crate) fn ahead_ms(&self) -> (i64, usize) {
+    /// How far the median of those that `counts` is ahead of this relay's clock, which shows `ours`, in
+    /// milliseconds, and of how many.
+    pub(crate) fn ahead_ms(
+        &self,
+        ours: UnixTime,
+        counts: impl Fn(&NodeKey) -> bool,
+    ) -> (i64, usize) {
         let clocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut clocks: Vec<i64> = clocks.values().copied().collect();
-        clocks.sort_unstable();
+        let counted = clocks.iter().filter(|(key, _)| counts(key));
+        let mut ahead: Vec<i64> = counted.map(|(_, heard)| heard.ahead_ms(ours)).collect();
+        ahead.sort_unstable();
         (
-            clocks.get(clocks.len() / 2).copied().unwrap_or(0),
-            clocks.len(),
+            ahead.get(ahead.len() / 2).copied().unwrap_or(0),
+            ahead.len(),
         )
     }
 }
@@ -500,6 +517,8 @@ const LIST_ASK_BYTES: usize = 64;
 /// Requests that wait for the core at once; further ones are told *too busy*.
 const STREAMS_MAX: usize = 8_192;
 /// Relays whose clock is remembered.
-const OFFSETS_MAX: usize = 1_024;
+const CLOCKS_MAX: usize = 1_024;
+/// A hello that came slower than this says nothing of a clock.
+const CLOCK_ERROR_MAX: Duration = Duration::from_secs(1);
 /// Replay filters side by side, so that link tasks seldom wait for each other.
 const REPLAY_SHARDS: usize = 8;

@@ -9,6 +9,7 @@ use data_encoding::HEXLOWER;
 use poste_link::network_file::NetworkFile;
 use poste_link::{LinkConfig, LinkCount};
 use swarm_proto::effects::{Command, Input, PeerChange};
+use swarm_proto::limits;
 use swarm_proto::members::{Address, Eligible};
 use swarm_proto::network::Network;
 use swarm_proto::wire::refusal::name_of;
@@ -25,7 +26,7 @@ use crate::home::{Home, HomeLock};
 use crate::keys::{Keys, Seed};
 use crate::shutdown;
 use crate::status::{
-    self, DrainSource, HoldsSource, Repair, Sources, Status, StatusSource, Verdict,
+    self, CLOCK_WARN_MS, DrainSource, HoldsSource, Repair, Sources, Status, StatusSource, Verdict,
 };
 use crate::store::StoreConfig;
 
@@ -118,10 +119,10 @@ fn start(
     };
     let (discovery, found) = Discovery::start(discovery, tracker, stop.clone())?;
     tracker.spawn(tell_found(found, relay.clone(), core.clone(), stop.clone()));
+    tracker.spawn(watch_clock(relay.clone(), core.clone(), stop.clone()));
     if config.listen.is_unspecified() && config.announce.is_none() {
         tracker.spawn(tell_address(discovery.clone(), core, stop.clone()));
     }
-    tracker.spawn(watch_clock(relay.clone(), stop.clone()));
     let sources = Sources {
         holds: holds_source(relay.clone()),
         drain: drain_source(relay.clone()),
@@ -211,19 +212,25 @@ async fn tell_address(discovery: DiscoveryCommands, core: Inbox, stop: Cancellat
     }
 }
 
-/// Tells the operator when this relay's clock is off by its neighbours'.
-async fn watch_clock(relay: Handle, stop: CancellationToken) {
+/// Tells the core again and again how this relay's clock stands to the other members', and the operator when
+/// it is off.
+async fn watch_clock(relay: Handle, core: Inbox, stop: CancellationToken) {
     let mut warned = false;
     while stop
         .run_until_cancelled(tokio::time::sleep(CLOCK_PAUSE))
         .await
         .is_some()
     {
-        let (median, compared) = relay.gate.clocks.ahead_ms();
-        let off = compared >= CLOCKS_COMPARED_MIN && median.unsigned_abs() > CLOCK_OFF_MS;
+        let (ahead_ms, compared) = relay.gate.clock_ahead_ms();
+        let command = Command::Clocks { ahead_ms, compared };
+        if !core.tell(Input::Command(command)).await {
+            return;
+        }
+        let off =
+            compared >= limits::CLOCKS_COMPARED_MIN && ahead_ms.unsigned_abs() > CLOCK_WARN_MS;
         if off && !warned {
             tracing::warn!(
-                "this machine's clock is off: others are {median} ms ahead (median of {compared}); set it by NTP"
+                "this machine's clock is off: others are {ahead_ms} ms ahead (median of {compared}); set it by NTP"
             );
         }
         warned = off;
@@ -293,7 +300,7 @@ fn fill_links(status: &mut Status, relay: &Handle) {
     status.onions.forwarded = relay.gate.counts.forwarded.load(Ordering::Relaxed);
     status.onions.delivered = relay.gate.counts.delivered.load(Ordering::Relaxed);
     status.onions.rejected = relay.gate.counts.rejected.load(Ordering::Relaxed);
-    let (median, compared) = relay.gate.clocks.ahead_ms();
+    let (median, compared) = relay.gate.clock_ahead_ms();
     status.clock.compared = number(compared);
     status.clock.offset_ms_median = (compared > 0).then_some(median);
     let refused = relay
@@ -365,11 +372,7 @@ fn number(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
 
-/// How often the clock is compared with others'.
-const CLOCK_PAUSE: Duration = Duration::from_secs(60);
-/// Fewer clocks say nothing.
-const CLOCKS_COMPARED_MIN: usize = 3;
-/// A clock that is off by more than this is reported: 10 s.
-const CLOCK_OFF_MS: u64 = 10_000;
+/// How often the clock is compared with others': soon after a step, and a median costs microseconds.
+const CLOCK_PAUSE: Duration = Duration::from_secs(2);
 /// How long a status waits for the store before it is told without.
 const USAGE_WAIT: Duration = Duration::from_secs(2);

@@ -406,8 +406,25 @@ impl World {
             if let Some(id) = id.filter(|_| fresh || was_lost) {
                 let change = PeerChange::Linked;
                 self.tell(one, Input::Peer { id, change });
+                self.tell_clocks(one);
             }
         }
+    }
+
+    /// What a relay's links say of its clock, as a driver measures it.
+    pub(crate) fn tell_clocks(&mut self, number: u32) {
+        let Some(host) = self.host(number).filter(|host| host.is_up()) else {
+            return;
+        };
+        let own = host.clock_off_ms;
+        let linked = host.linked.iter().filter_map(|&peer| self.host(peer));
+        let mut ahead: Vec<i64> = linked.map(|peer| peer.clock_off_ms - own).collect();
+        ahead.sort_unstable();
+        let command = Command::Clocks {
+            ahead_ms: ahead.get(ahead.len() / 2).copied().unwrap_or(0),
+            compared: ahead.len(),
+        };
+        self.tell(number, Input::Command(command));
     }
 
     /// A relay notices that another cannot be reached.

@@ -212,6 +212,7 @@ impl World {
         if let Some(host) = self.host_mut(relay.0) {
             host.clock_off_ms = off_ms;
         }
+        self.tell_clocks(relay.0);
     }
 
     /// Cuts nodes off from all others.

@@ -278,6 +278,39 @@ fn a_deleted_letter_is_gone_and_stays_gone() {
     }
 }
 
+/// [CLK-1], [CLK-3]: a minute and a half is well within the grace, so no single envelope shows it.
+#[test]
+fn a_relay_off_the_median_of_its_peers_takes_nothing_until_its_clock_is_right() {
+    for minute_ms in SCALES {
+        for sign in [-1, 1] {
+            let seed = 31;
+            let mut world = settled(Scenario::calm(seed, 12, 13).at_scale(minute_ms));
+            let wrong = RelayNo(3);
+            let off_ms = if minute_ms < 1_000 { 3_500 } else { 90_000 };
+            world.set_clock_off(wrong, sign * off_ms);
+            for n in 1..13 {
+                let letter = stored(&mut world, 0, n, ExpiryClass::Days7);
+                world.run_for(Duration::from_secs(3));
+                let holders = world.holders_of(letter);
+                assert!(
+                    !holders.contains(&wrong.0),
+                    "{minute_ms}, {sign}: {letter:?}"
+                );
+            }
+            assert!(world.relay(wrong).unwrap().refusals_clock() > 0);
+
+            world.set_clock_off(wrong, 0);
+            let held = (1..13).any(|n| {
+                let letter = stored(&mut world, 0, n, ExpiryClass::Days7);
+                world.run_for(Duration::from_secs(3));
+                world.holders_of(letter).contains(&wrong.0)
+            });
+            assert!(held, "minute_ms {minute_ms}, sign {sign}");
+            no_faults(&mut world, seed, minute_ms);
+        }
+    }
+}
+
 /// Beyond the grace of 30 minutes and the tick of ten to which arrivals are rounded. A devnet's calendar
 /// runs on by 50 minutes while a first holder waits for receipts, and a clock that is ahead is met by it.
 fn minutes_off(minute_ms: u32) -> i64 {

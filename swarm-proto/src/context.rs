@@ -34,6 +34,8 @@ pub(crate) struct Context {
     pub(crate) gone: BTreeSet<NodeId>,
     /// Which relays have been away for longer.
     pub(crate) presence: Presence,
+    /// Whether its clock was found to be off ([CLK-3]).
+    pub(crate) clock_off: bool,
 }
 
 impl Context {

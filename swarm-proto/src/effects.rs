@@ -102,6 +102,13 @@ pub enum Command {
     Addresses([Option<Address>; 2]),
     /// The operator wants the relay to leave for good.
     Drain,
+    /// What the clocks of other members and founders say of this relay's; told again and again ([CLK-1]).
+    Clocks {
+        /// Their median is ahead of this relay's clock by this many milliseconds; negative if behind.
+        ahead_ms: i64,
+        /// How many relays it is the median of.
+        compared: usize,
+    },
 }
 
 /// What a relay's machine asks for.
@@ -189,6 +196,13 @@ pub enum Event {
     },
     /// This relay leaves, and all that it had is with others.
     Drained,
+    /// The relay's clock is off: it takes nothing until it is right ([CLK-3]).
+    ClockOff {
+        /// The median of the others' is ahead by this many milliseconds; negative if behind.
+        ahead_ms: i64,
+    },
+    /// The relay's clock is right again: it takes deposits and copies.
+    ClockRight,
     /// One step wanted more effects than allowed: a bug.
     EffectsOverflowed,
 }

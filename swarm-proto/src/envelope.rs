@@ -278,6 +278,11 @@ pub fn grace(scale: TimeScale) -> Duration {
     scale.minutes(limits::CLOCK_GRACE_MINUTES)
 }
 
+/// How far a holder's clock may be off the median of its peers' ([CLK-2]).
+pub fn clock_off_max(scale: TimeScale) -> Duration {
+    grace(scale).min(limits::CLOCK_OFF_MAX)
+}
+
 /// The envelope version of this document.
 const VERSION: u8 = 1;
 

@@ -88,6 +88,11 @@ pub const RECEIPT_RANK_SLACK: usize = 4;
 
 /// Minutes by which clocks and midnights may differ ([ENV-4], [SIG-2]).
 pub const CLOCK_GRACE_MINUTES: u64 = 30;
+/// How far a relay's clock may be off the median of its peers' before it holds nothing ([CLK-2]): what onions
+/// allow, so that whoever holds can also be reached; not beyond the grace of a faster calendar.
+pub const CLOCK_OFF_MAX: Duration = Duration::from_secs(60);
+/// Clocks of other relays that a relay must know before it judges its own ([CLK-1]): one that lies is outvoted.
+pub const CLOCKS_COMPARED_MIN: usize = 3;
 /// Hours a member record is valid ([REC-1]).
 pub const RECORD_LIFE_HOURS: u64 = 24;
 /// Hours after which a relay issues its record again.

@@ -21,7 +21,7 @@ use crate::mailbox::deposit::Deposits;
 use crate::mailbox::expiry::Expiry;
 use crate::mailbox::receipt::Receipt;
 use crate::mailbox::repair::{Repair, RepairState};
-use crate::mailbox::{fetch, owner, replica};
+use crate::mailbox::{clock, fetch, owner, replica};
 use crate::members::gossip::Gossip;
 use crate::members::presence::Presence;
 use crate::members::view::View;
@@ -87,6 +87,7 @@ impl Relay {
             view: View::new(config.network.scale),
             gone: alloc::collections::BTreeSet::new(),
             presence: Presence::default(),
+            clock_off: false,
             network: Arc::clone(&config.network),
         };
         let repair = Repair::new(config.repair_bytes_per_s, now);
@@ -350,6 +351,9 @@ impl Relay {
             Command::Drain => {
                 self.gossip.leave(&mut self.context, now, out);
                 self.repair.drain();
+            }
+            Command::Clocks { ahead_ms, compared } => {
+                clock::judge(&mut self.context, ahead_ms, compared, out);
             }
         }
     }

@@ -224,6 +224,7 @@ impl Rig {
             view,
             gone: BTreeSet::new(),
             presence: Presence::default(),
+            clock_off: false,
             network: Arc::clone(&self.network),
         }
     }

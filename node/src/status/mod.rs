@@ -6,6 +6,8 @@
 mod socket;
 mod table;
 
+pub(crate) use table::CLOCK_WARN_MS;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -163,7 +163,7 @@ fn bytes(count: u64) -> String {
 }
 
 /// Ten seconds: an operator should look at the time service.
-const CLOCK_WARN_MS: u64 = 10_000;
+pub(crate) const CLOCK_WARN_MS: u64 = 10_000;
 
 #[cfg(test)]
 mod tests {

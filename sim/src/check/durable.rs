@@ -62,7 +62,9 @@ impl World {
             | Event::CopiesAbandoned { .. }
             | Event::Compared { .. }
             | Event::Drained
-            | Event::Convicted { .. } => {}
+            | Event::Convicted { .. }
+            | Event::ClockOff { .. }
+            | Event::ClockRight => {}
         }
     }
 

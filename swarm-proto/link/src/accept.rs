@@ -8,6 +8,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
 use swarm_proto::id::NodeKey;
@@ -19,7 +20,7 @@ use crate::admission::{Admission, Handshake, NoPlace, Place};
 use crate::counts::LinkCount;
 use crate::endpoint::{Shared, peer_key};
 use crate::frame::{Frame, FrameFault, read_body, read_frame, read_header};
-use crate::hello::{Hello, offset_ms};
+use crate::hello::{ClockHeard, Hello};
 use crate::link::{Refused, code, send_frame};
 
 /// Who sent a frame.
@@ -31,8 +32,8 @@ pub enum Peer {
         key: NodeKey,
         /// Where the link came from; not where the relay is dialled. Only for debug lines.
         addr: SocketAddr,
-        /// How far its clock was ahead of ours at the hello, in milliseconds.
-        clock_offset_ms: i64,
+        /// What its hello told of its clock.
+        clock: ClockHeard,
     },
     /// Somebody who showed no key.
     Client(ClientLink),
@@ -161,6 +162,7 @@ impl<S: Serve> Door<S> {
     ) -> Option<(Arc<Guest<S>>, Connection)> {
         let config = &self.shared.config;
         let counts = &self.shared.counts;
+        let started = Instant::now();
         let connecting = incoming.accept().ok()?;
         let connected = timeout(config.handshake_wait, connecting).await;
         let Ok(Ok(connection)) = connected else {
@@ -180,9 +182,9 @@ impl<S: Serve> Door<S> {
                 return None;
             }
         };
-        let greeted = timeout(config.handshake_wait, self.greet(&connection, key)).await;
+        let greeted = timeout(config.handshake_wait, self.greet(&connection, key, started)).await;
         drop(under_way);
-        let Ok(Ok(clock_offset_ms)) = greeted else {
+        let Ok(Ok(clock)) = greeted else {
             close(&connection, code::FAULT);
             return None;
         };
@@ -196,7 +198,7 @@ impl<S: Serve> Door<S> {
             Some(key) => Peer::Relay {
                 key,
                 addr: connection.remote_address(),
-                clock_offset_ms,
+                clock,
             },
             None => Peer::Client(ClientLink {
                 link: place.id(),
@@ -214,12 +216,14 @@ impl<S: Serve> Door<S> {
         Some((Arc::new(guest), connection))
     }
 
-    /// Reads the first frame, which must be a hello, and answers it. Gives the offset of their clock.
+    /// Reads the first frame, which must be a hello, and answers it. Gives what it tells of their clock: the
+    /// hello was written after the handshake `started`.
     async fn greet(
         &self,
         connection: &Connection,
         key: Option<NodeKey>,
-    ) -> Result<i64, NotGreeted> {
+        started: Instant,
+    ) -> Result<ClockHeard, NotGreeted> {
         let shared = &self.shared;
         let (send, mut receive) = connection.accept_bi().await.map_err(|_| NotGreeted)?;
         let speaker = key.map_or(Speaker::Client, |_| Speaker::Relay);
@@ -228,6 +232,7 @@ impl<S: Serve> Door<S> {
             .ok()
             .filter(|frame| frame.kind == FrameKind::Hello)
             .and_then(|frame| Hello::read(frame.body).ok());
+        let at = Instant::now();
         let Some(theirs) = theirs else {
             shared.counts.one(LinkCount::Fault);
             return Err(NotGreeted);
@@ -256,7 +261,11 @@ impl<S: Serve> Door<S> {
             return Err(NotGreeted);
         }
         let half_trip = connection.rtt() / 2;
-        Ok(offset_ms(theirs.time.plus(half_trip), ours.time))
+        Ok(ClockHeard {
+            theirs: theirs.time.plus(half_trip),
+            at,
+            error: at.duration_since(started),
+        })
     }
 }
 

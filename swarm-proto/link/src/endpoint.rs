@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quinn::crypto::{CryptoError, HmacKey};
 use quinn::{
@@ -25,7 +25,7 @@ use crate::admission::Admission;
 use crate::config::LinkConfig;
 use crate::counts::{LinkCount, LinkCounts};
 use crate::frame::read_frame;
-use crate::hello::{Greeting, Hello, offset_ms};
+use crate::hello::{ClockHeard, Greeting, Hello};
 use crate::identity::{self, Identity};
 use crate::link::{Link, Refused, code, send_frame};
 
@@ -217,6 +217,7 @@ impl Endpoint {
     async fn greet(&self, connection: Connection, key: NodeKey) -> Result<Link, LinkFailure> {
         let shared = &self.shared;
         let ours = Hello::of(&shared.greeting);
+        let asked = Instant::now();
         let (send, mut receive) = connection.open_bi().await?;
         // A relay that turns us away closes the link meanwhile; the reason is read below.
         let _unsent = send_frame(send, &ours.frame()).await;
@@ -247,15 +248,19 @@ impl Endpoint {
             .ok_or(LinkFailure::WrongVersion {
                 theirs_highest: theirs.versions.highest,
             })?;
-        let back = shared.greeting.clock.read();
-        let half = Duration::from_millis(back.0.saturating_sub(ours.time.0) / 2);
+        let at = Instant::now();
+        let half = at.duration_since(asked) / 2;
         Ok(Link {
             connection,
             counts: Arc::clone(&shared.counts),
             key,
             speaker: self.speaker,
             version,
-            clock_offset_ms: offset_ms(theirs.time, ours.time.plus(half)),
+            clock: ClockHeard {
+                theirs: theirs.time.plus(half),
+                at,
+                error: half,
+            },
             frame_wait: shared.config.frame_wait,
             silence_max: shared.config.silence_max,
         })

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use swarm_proto::id::NetworkId;
@@ -85,6 +85,25 @@ impl fmt::Debug for Clock {
     }
 }
 
+/// What a hello told of the other side's clock. It says where that clock stands at any later moment, so a
+/// step of our own calendar clock does not spoil it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockHeard {
+    /// What it showed, the way here counted in.
+    pub theirs: UnixTime,
+    /// When that was, by this machine's monotonic clock.
+    pub at: Instant,
+    /// By how much `theirs` may be wrong: more if a machine or the road was slow.
+    pub error: Duration,
+}
+
+impl ClockHeard {
+    /// How far their clock is ahead of ours, which shows `ours` at this moment, in milliseconds; saturates.
+    pub fn ahead_ms(&self, ours: UnixTime) -> i64 {
+        offset_ms(self.theirs.plus(self.at.elapsed()), ours)
+    }
+}
+
 /// The body of a hello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
@@ -131,7 +150,7 @@ impl Hello {
 }
 
 /// How far `theirs` is ahead of `ours`, in milliseconds; saturates.
-pub(crate) fn offset_ms(theirs: UnixTime, ours: UnixTime) -> i64 {
+fn offset_ms(theirs: UnixTime, ours: UnixTime) -> i64 {
     let apart = i64::try_from(theirs.0.abs_diff(ours.0)).unwrap_or(i64::MAX);
     if theirs >= ours { apart } else { -apart }
 }

@@ -33,7 +33,7 @@ pub use config::LinkConfig;
 pub use counts::{LinkCount, LinkCounts};
 pub use endpoint::{Endpoint, EndpointFailure, LinkFailure, bind};
 pub use frame::{Frame, FrameFault, read_frame};
-pub use hello::{Clock, Greeting, Versions};
+pub use hello::{Clock, ClockHeard, Greeting, Versions};
 pub use identity::Identity;
 pub use link::{AskFailure, Link, Refused, TellFailure};
 pub use pool::{Links, Target};

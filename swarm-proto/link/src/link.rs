@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::counts::{LinkCount, LinkCounts};
 use crate::frame::{Frame, FrameFault, read_frame};
+use crate::hello::ClockHeard;
 
 /// A link to a relay whose key was proven.
 #[derive(Clone, Debug)]
@@ -25,7 +26,7 @@ pub struct Link {
     pub(crate) key: NodeKey,
     pub(crate) speaker: Speaker,
     pub(crate) version: u16,
-    pub(crate) clock_offset_ms: i64,
+    pub(crate) clock: ClockHeard,
     pub(crate) frame_wait: Duration,
     pub(crate) silence_max: Duration,
 }
@@ -41,10 +42,9 @@ impl Link {
         self.version
     }
 
-    /// How far the other clock was ahead of ours at the hello, in milliseconds; wrong by at most half
-    /// the round trip.
-    pub fn clock_offset_ms(&self) -> i64 {
-        self.clock_offset_ms
+    /// What the hello told of the other clock; wrong by at most half the round trip.
+    pub fn clock(&self) -> ClockHeard {
+        self.clock
     }
 
     /// Sends `frame` and waits for its one answer, at most for `deadline`; less if nothing at all is heard

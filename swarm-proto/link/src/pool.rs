@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::counts::LinkCount;
 use crate::endpoint::{Endpoint, LinkFailure};
 use crate::frame::Frame;
+use crate::hello::ClockHeard;
 use crate::link::{AskFailure, Link};
 
 /// Where a relay is dialled.
@@ -43,8 +44,8 @@ struct Inner {
     watch: Watch,
 }
 
-/// Told after each dial how far the relay's clock is ahead, in milliseconds; nothing if it was not reached.
-type Watch = Arc<dyn Fn(NodeKey, Option<i64>) + Send + Sync>;
+/// Told after each dial what the relay's hello said of its clock; nothing if it was not reached.
+type Watch = Arc<dyn Fn(NodeKey, Option<ClockHeard>) + Send + Sync>;
 
 #[derive(Default)]
 struct Peers {
@@ -87,11 +88,11 @@ impl Links {
         Self::watched(endpoint, |_, _| {})
     }
 
-    /// The same; `watch` is told after each dial which relay it was, and how far its clock is ahead in
-    /// milliseconds or nothing if it was not reached. It must not block.
+    /// The same; `watch` is told after each dial which relay it was, and what its hello said of its clock or
+    /// nothing if it was not reached. It must not block.
     pub fn watched(
         endpoint: Endpoint,
-        watch: impl Fn(NodeKey, Option<i64>) + Send + Sync + 'static,
+        watch: impl Fn(NodeKey, Option<ClockHeard>) + Send + Sync + 'static,
     ) -> Self {
         let kib = endpoint.shared.config.tells_bytes_max / 1024;
         Self(Arc::new(Inner {
@@ -444,7 +445,7 @@ impl PeerTask {
         let pause = failed.map_or(config.dial_pause_min, |failed| {
             (failed.pause * 2).min(config.dial_pause_max)
         });
-        (self.watch)(self.key, linked.as_ref().ok().map(Link::clock_offset_ms));
+        (self.watch)(self.key, linked.as_ref().ok().map(Link::clock));
         match linked {
             Ok(link) => {
                 self.failed = None;

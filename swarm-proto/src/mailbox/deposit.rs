@@ -20,7 +20,7 @@ use crate::envelope::ExpiryClass;
 use crate::id::{EnvelopeId, NodeId};
 use crate::limits;
 use crate::mailbox::receipt::{Promise, Receipt};
-use crate::mailbox::{refusal_of, window};
+use crate::mailbox::{clock, refusal_of, window};
 use crate::store::{MailboxKeys, NotKept, Quota, Row, StoreDone, StoreOp, StoredRow};
 use crate::time::{Instant, Now};
 use crate::wire::Message;
@@ -486,6 +486,7 @@ impl UnderWay {
 
 /// Whether a deposit may be kept at all, before ranks and room are looked at.
 fn admit(context: &Context, now: Now, deposit: &Deposit, promise: &Promise) -> Result<(), Refusal> {
+    clock::trusted(context, now)?;
     window(&context.network, now, deposit.envelope.header(), promise)?;
     let expiry = deposit.envelope.header().expiry;
     if deposit.keys.is_open_lane() && expiry > ExpiryClass::Days3 {

@@ -1,5 +1,6 @@
 //! What holders do with mailboxes, one role a file, in the order of the road.
 
+pub(crate) mod clock;
 pub(crate) mod deposit;
 pub(crate) mod expiry;
 pub(crate) mod fetch;

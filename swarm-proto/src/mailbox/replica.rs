@@ -7,7 +7,7 @@ use crate::effects::{Effects, Event, SignTicket, Ticket};
 use crate::envelope::{ExpiryClass, grace};
 use crate::id::NodeId;
 use crate::mailbox::receipt::{Promise, Receipt};
-use crate::mailbox::{refusal_of, window};
+use crate::mailbox::{clock, refusal_of, window};
 use crate::store::{NotKept, Quota, StoreDone, StoreOp};
 use crate::time::{Now, Tick};
 use crate::wire::Message;
@@ -92,6 +92,7 @@ pub(crate) fn signed(
 
 /// What the first holder had to check holds here too, as far as a row shows it.
 fn admit(context: &Context, now: Now, copy: &Copy, promise: &Promise) -> Result<(), Refusal> {
+    clock::trusted(context, now)?;
     let scale = context.network.scale;
     let grace = grace(scale);
     let header = copy.row.envelope.header();
@@ -100,21 +101,21 @@ fn admit(context: &Context, now: Now, copy: &Copy, promise: &Promise) -> Result<
         scale.tick_start(copy.row.arrival),
     );
     let epoch_ends = scale.epoch_start(promise.epoch.plus(1));
-    let clock = Err(Refusal::Clock { time: now.unix });
+    let untimely = Err(Refusal::Clock { time: now.unix });
     match copy.age {
         CopyAge::First => {
             window(&context.network, now, header, promise)?;
             if arrival.distance(now.unix) > grace {
-                return clock;
+                return untimely;
             }
         }
         CopyAge::Later => {
             if made > now.unix.plus(grace) || arrival > now.unix.plus(grace) {
-                return clock;
+                return untimely;
             }
             // No first holder can have taken it at such a moment.
             if arrival.plus(grace) < made || arrival > epoch_ends.plus(grace) {
-                return clock;
+                return untimely;
             }
             if scale.hour_start(promise.expires) <= now.unix {
                 return Err(Refusal::Expired { time: now.unix });

@@ -1,7 +1,7 @@
 //! What two honest sides can rely on.
 
 use super::*;
-use crate::hello::{Clock, Versions};
+use crate::hello::{Clock, ClockHeard, Versions};
 use crate::{AskFailure, LinkFailure, TellFailure};
 use swarm_proto::time::UnixTime;
 
@@ -152,25 +152,27 @@ async fn a_client_may_ask_but_not_tell() {
 
 #[tokio::test]
 async fn both_sides_learn_how_far_their_clocks_are_apart() {
-    let mut ahead = greeting();
-    ahead.clock = Clock::new(|| UnixTime(Clock::system().read().0 + HOUR_MS));
+    let ahead = Clock::new(|| UnixTime(Clock::system().read().0 + HOUR_MS));
+    let mut greeting = greeting();
+    greeting.clock = ahead.clone();
     let config = LinkConfig::default();
-    let relay = Relay::start_as(1, loopback(), ahead, config.clone(), Vec::new());
-    let other = Relay::start(2, config);
+    let relay = Relay::start_as(1, loopback(), greeting, config.clone(), Vec::new());
+    let other = Relay::start(2, config.clone());
     let to = relay.target;
     let link = other.endpoint.link(to.key, to.addr).await.unwrap();
-    assert!(link.clock_offset_ms().abs_diff(HOUR_MS as i64) < HOUR_MS / 2);
+    let ahead_ms = |clock: ClockHeard| clock.ahead_ms(Clock::system().read());
+    assert!(ahead_ms(link.clock()).abs_diff(HOUR_MS as i64) < HOUR_MS / 2);
     link.ask(&onion(1, 1), DEADLINE).await.unwrap();
     let asked_by = relay.echo.asked_by();
-    let [
-        Peer::Relay {
-            clock_offset_ms, ..
-        },
-    ] = asked_by[..]
-    else {
+    let [Peer::Relay { clock, .. }] = asked_by[..] else {
         panic!("{asked_by:?}");
     };
-    assert!(clock_offset_ms.abs_diff(-(HOUR_MS as i64)) < HOUR_MS / 2);
+    let back_then = ahead.read();
+    assert!(clock.ahead_ms(back_then).abs_diff(-(HOUR_MS as i64)) < HOUR_MS / 2);
+    // A step of the own clock shows at once, without another hello.
+    let right = Clock::system().read();
+    assert!(clock.ahead_ms(right).unsigned_abs() < HOUR_MS / 2);
+    assert!(clock.error < config.handshake_wait + config.handshake_wait);
 }
 
 const HOUR_MS: u64 = 3_600_000;
