@@ -1,14 +1,15 @@
 //! The demo keeps what it promises, and says so in its last line.
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::process::{Command, Stdio};
 
+use poste_tests::net::turn;
 use serde_json::Value;
 
 const DEMO: &str = env!("CARGO_BIN_EXE_poste-demo");
 
-#[test]
-fn a_letter_survives_two_dead_relays_and_the_last_line_tells() {
+#[tokio::test]
+async fn a_letter_survives_two_dead_relays_and_the_last_line_tells() {
+    let _turn = turn().await;
     let dir = tempfile::tempdir().unwrap();
     let output = Command::new(DEMO)
         .args(["--json", "--letters", "12", "--dir"])

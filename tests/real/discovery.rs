@@ -1,5 +1,4 @@
 //! One address is enough: a newcomer finds the whole swarm, and has the same list as everybody.
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
@@ -8,7 +7,7 @@ use poste_node::home::Home;
 use poste_node::status;
 use poste_tests::net::{Net, until};
 
-const RELAY: &str = env!("CARGO_BIN_EXE_test-relay");
+use crate::RELAY;
 
 struct Newcomer(Child);
 

@@ -1,5 +1,4 @@
 //! What was acknowledged is there, whatever happens to relays: real processes, killed, stopped and paused.
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use swarm_proto::time::Epoch;
 use swarm_proto::wire::refusal::Refusal;
 use tokio::task::JoinSet;
 
-const RELAY: &str = env!("CARGO_BIN_EXE_test-relay");
+use crate::RELAY;
 
 /// Deposits `count` envelopes, eight at a time; those that were acknowledged.
 async fn deposit_many(who: &Arc<Correspondent>, count: usize) -> Vec<EnvelopeId> {

@@ -1,5 +1,4 @@
 //! Links through a network that delays, loses and breaks: everything arrives, or its loss is told.
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

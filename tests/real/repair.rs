@@ -1,5 +1,4 @@
 //! Copies stay at five relays while relays die and leave: real processes.
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::process::Command;
 
@@ -7,7 +6,8 @@ use poste_tests::correspondent::Correspondent;
 use poste_tests::net::{Net, until};
 use swarm_proto::id::EnvelopeId;
 
-const RELAY: &str = env!("CARGO_BIN_EXE_test-relay");
+use crate::RELAY;
+
 const COPIES: usize = 5;
 
 /// The fewest copies that running relays have of any of these.

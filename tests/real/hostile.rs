@@ -1,5 +1,4 @@
 //! Relays under attack and in trouble: nonsense, false requests, wrong networks, wrong clocks, full disks.
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,7 +18,8 @@ use swarm_proto::envelope::{ExpiryClass, SizeClass};
 use swarm_proto::network::Network;
 use swarm_proto::wire::refusal::Refusal;
 
-const RELAY: &str = env!("CARGO_BIN_EXE_test-relay");
+use crate::RELAY;
+
 const RELAY_CLOCK: &str = env!("CARGO_BIN_EXE_test-relay-clock");
 
 /// Deposits until `end`, all of which must be acknowledged and found again.

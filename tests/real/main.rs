@@ -1,0 +1,13 @@
+//! What is promised, kept by real processes over a real network. One promise a module, all in one program: most of
+//! their time is waiting, which they do side by side ([`poste_tests::net::turn`] bounds how many nets there are).
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+mod delivery;
+mod demo;
+mod discovery;
+mod hostile;
+mod links;
+mod repair;
+
+/// The relay's program.
+const RELAY: &str = env!("CARGO_BIN_EXE_test-relay");
