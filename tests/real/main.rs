@@ -7,6 +7,7 @@ mod demo;
 mod discovery;
 mod hostile;
 mod links;
+mod poste;
 mod repair;
 
 /// The relay's program.

@@ -118,7 +118,9 @@ impl Failure {
     pub fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => EXIT_USAGE,
-            Self::Home(HomeError::Full { .. }) | Self::Limited(_) => EXIT_LIMITED,
+            Self::Home(HomeError::Full { .. })
+            | Self::Limited(_)
+            | Self::Letter(CannotSeal::Letter(BadLetter::TooLong { .. })) => EXIT_LIMITED,
             Self::ChangedNetwork(_) => EXIT_UNTRUSTED,
             Self::NoContact(_) | Self::NoLetter(_) => EXIT_NOT_FOUND,
             Self::Courier(_) | Self::Unreached(_) => EXIT_NETWORK,
@@ -203,6 +205,10 @@ mod tests {
             letters: "1 letter".into(),
             reason: "no holder answered".into(),
         };
+        let too_long = BadLetter::TooLong {
+            bytes: 3,
+            bytes_max: 2,
+        };
         let cases = [
             (Failure::NoHome, 1),
             (HomeError::InUse.into(), 1),
@@ -212,6 +218,8 @@ mod tests {
             (Failure::Unreached(String::new()), 3),
             (Failure::ChangedNetwork(PathBuf::new()), 4),
             (Failure::Limited(String::new()), 5),
+            (too_long.into(), 5),
+            (BadLetter::FileName.into(), 1),
             (Failure::NoContact("bob".into()), 6),
             (Failure::NoLetter("ab".into()), 6),
             (queued, 7),
