@@ -331,6 +331,7 @@ fn network_file(plan: &DevnetPlan, relays: &[DevnetRelay]) -> NetworkFile {
     network.receipts = network.receipts.min(network.holders / 2 + 1);
     // A network of a dozen relays feels every one that is away.
     network.repair_below = network.holders;
+    network.sweep_hours = 1;
     if plan.one_address {
         let caps = &mut network.caps;
         (caps.v4_24, caps.v4_16, caps.per_set, caps.per_path) = (0, 0, 0, 0);

@@ -501,6 +501,9 @@ impl Driver {
                     "all that this relay held is with others: it may be stopped for good"
                 );
             }
+            Event::Failed { id } => {
+                tracing::warn!(node = %id, "a relay lacks too much of what it had: others take its place here");
+            }
             Event::ClockOff { ahead_ms } => {
                 tracing::error!(
                     "this machine's clock is off, others are {ahead_ms} ms ahead: nothing is taken until it is right; set it by NTP"

@@ -90,7 +90,8 @@ impl Serve for Gate {
             | FrameKind::Erase
             | FrameKind::CardCopy
             | FrameKind::Compare
-            | FrameKind::Probe => Answer::Fault,
+            | FrameKind::Probe
+            | FrameKind::Sweep => Answer::Fault,
         }
     }
 

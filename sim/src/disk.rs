@@ -116,6 +116,7 @@ fn is_write(request: &StoreOp) -> bool {
         | StoreOp::Card { .. }
         | StoreOp::Usage
         | StoreOp::Cells { .. }
-        | StoreOp::Inventory { .. } => false,
+        | StoreOp::Inventory { .. }
+        | StoreOp::Tags { .. } => false,
     }
 }

@@ -9,6 +9,7 @@ use rand_chacha::ChaCha12Rng;
 
 use crate::id::{NetworkId, NodeId, NodeKey};
 use crate::limits;
+use crate::members::possession::Possession;
 use crate::members::presence::Presence;
 use crate::members::view::View;
 use crate::network::Network;
@@ -34,6 +35,8 @@ pub(crate) struct Context {
     pub(crate) gone: BTreeSet<NodeId>,
     /// Which relays have been away for longer.
     pub(crate) presence: Presence,
+    /// What other relays were found to have of what they had.
+    pub(crate) possession: RefCell<Possession>,
     /// Whether its clock was found to be off ([CLK-3]).
     pub(crate) clock_off: bool,
 }
@@ -65,6 +68,11 @@ impl Context {
         *id != self.me && (self.presence.is_away(id) || self.view.snapshot().find(id).is_none())
     }
 
+    /// Whether a relay loses too much of what it had to be counted on ([SWP-7]).
+    pub(crate) fn is_failed(&self, id: &NodeId) -> bool {
+        self.possession.borrow().is_failed(id)
+    }
+
     /// Whether a relay has said that it leaves for good.
     fn leaves(&self, id: &NodeId) -> bool {
         let members = self.view.snapshot();
@@ -83,9 +91,10 @@ impl Context {
         let mut stay = placement.ranked().to_vec();
         stay.retain(|id| !self.leaves(id));
         let holders = stay.get(..r).unwrap_or(&stay);
-        let present = holders.iter().filter(|id| !self.is_away(id)).count();
+        let is_present = |id: &NodeId| !self.is_away(id) && !self.is_failed(id);
+        let present = holders.iter().filter(|id| is_present(id)).count();
         if present < usize::from(self.network.repair_below).min(r) {
-            stay.retain(|id| !self.is_away(id));
+            stay.retain(is_present);
         }
         stay.truncate(r);
         stay

@@ -148,6 +148,12 @@ impl Label {
     pub const RECEIPT: Self = Self(b"poste receipt 1\0");
     /// A member record, by the relay.
     pub const RECORD: Self = Self(b"poste record 1\0");
+    /// The opening of a sweep, by the relay that opens it.
+    pub const SWEEP_OPEN: Self = Self(b"poste sweep-open 1\0");
+    /// The proof of the relay that is swept.
+    pub const SWEEP_REPLY: Self = Self(b"poste sweep-reply 1\0");
+    /// All items and tags of one side of a sweep, by that side.
+    pub const SWEEP_LISTING: Self = Self(b"poste sweep-listing 1\0");
 }
 
 /// The real signatures, shared by every real provider.

@@ -12,6 +12,7 @@ use crate::id::{EnvelopeId, NodeId};
 use crate::limits;
 use crate::mailbox::receipt::Promise;
 use crate::mailbox::repair::Key;
+use crate::mailbox::sweep::{Key as SweepKey, Signing};
 use crate::members::{Address, Record, Snapshot};
 use crate::store::{MailboxKeys, StoreDone, StoreOp};
 use crate::time::{Epoch, Hour, Tick};
@@ -196,6 +197,11 @@ pub enum Event {
     },
     /// This relay leaves, and all that it had is with others.
     Drained,
+    /// A relay lacks too much of what it had: it is not counted on ([SWP-7]).
+    Failed {
+        /// Which.
+        id: NodeId,
+    },
     /// The relay's clock is off: it takes nothing until it is right ([CLK-3]).
     ClockOff {
         /// The median of the others' is ahead by this many milliseconds; negative if behind.
@@ -239,6 +245,8 @@ pub(crate) enum Ticket {
     Cells,
     /// What is in the cells of a comparison.
     Inventory(Key),
+    /// What is swept.
+    Sweep(SweepKey),
     /// A row that a sibling lacks.
     Push { to: NodeId },
     /// A card that a sibling lacks.
@@ -266,6 +274,8 @@ pub(crate) enum SignTicket {
     },
     /// The relay's own record, its signature still missing.
     Record(Record),
+    /// A step of a sweep.
+    Sweep(SweepKey, Signing),
 }
 
 /// The effects of one step, in order; bounded.

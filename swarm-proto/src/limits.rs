@@ -145,6 +145,19 @@ pub const PUSHES_MAX: usize = 65_536;
 /// Comparisons that wait for their turn; more are found again by the next pass.
 pub const COMPARES_WAITING_MAX: usize = 16_384;
 
+/// Items in a sweep that this relay opens: its bytes are half a MiB to read for small envelopes ([SWP-1]).
+pub const SWEEP_ITEMS_OPENED_MAX: usize = 256;
+/// Items in a sweep that this relay takes part in; a prover may have more than its opener ([SWP-1]).
+pub const SWEEP_ITEMS_MAX: usize = 512;
+/// Sweeps that this relay has opened at once.
+pub const SWEEPS_OPENED_MAX: usize = 8;
+/// Swept ranges before a relay is judged by them ([SWP-6]).
+pub const SWEEPS_BEFORE_JUDGED: u32 = 20;
+/// Sweeps that are to be opened; more wait for the next period.
+pub const SWEEPS_WAITING_MAX: usize = 16_384;
+/// Cells in which siblings are known to have had all, and receipts of theirs that are younger than that.
+pub const VOUCHED_MAX: usize = 65_536;
+
 /// Commands that one correspondent has under way; further ones wait in its outbox.
 pub const ERRANDS_MAX: usize = 256;
 /// Questions that one correspondent has under way: under the streams that a guard allows a client.

@@ -29,6 +29,8 @@ pub struct Network {
     pub spares: u8,
     /// Fewer present holders than this, and the next in rank take what they lack ([REP-1]).
     pub repair_below: u8,
+    /// Hours in which each copy is swept once by another holder ([SWP-4]); at least 1.
+    pub sweep_hours: u16,
     /// Bits of an address that choose its cell, 0 to 16.
     pub cell_bits: u8,
     /// What subnets may at most contribute.
@@ -81,6 +83,7 @@ impl Network {
             receipts: 3,
             spares: 2,
             repair_below: 4,
+            sweep_hours: 24,
             cell_bits: 14,
             caps: Caps {
                 v4_24: 2,

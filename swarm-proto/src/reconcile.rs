@@ -20,6 +20,8 @@ use crate::wire::codec::{Malformed, Reader, Writer};
 use range::{Body, Message, Range, Span};
 use set::ItemSet;
 
+pub(crate) use set::sum_of;
+
 /// One side of an exchange.
 #[derive(Debug)]
 pub struct Reconciler {

@@ -14,15 +14,17 @@ use rand_core::SeedableRng;
 use crate::context::Context;
 use crate::crypto::Signature;
 use crate::effects::{
-    Command, Effects, Input, OpId, Origin, PeerChange, SignId, SignTicket, StreamId, Ticket,
+    Command, Effects, Event, Input, OpId, Origin, PeerChange, SignId, SignTicket, StreamId, Ticket,
 };
 use crate::id::{NodeId, NodeKey};
 use crate::mailbox::deposit::Deposits;
 use crate::mailbox::expiry::Expiry;
-use crate::mailbox::receipt::Receipt;
+use crate::mailbox::receipt::{Promise, Receipt};
 use crate::mailbox::repair::{Repair, RepairState};
-use crate::mailbox::{clock, fetch, owner, replica};
+use crate::mailbox::sweep::{SweepCounts, Sweeps};
+use crate::mailbox::{clock, fetch, owner, replica, sweep};
 use crate::members::gossip::Gossip;
+use crate::members::possession::{SETTLED_TICKS, Score};
 use crate::members::presence::Presence;
 use crate::members::view::View;
 use crate::members::{Address, Record, Snapshot};
@@ -31,6 +33,7 @@ use crate::place::{Cell, Placement};
 use crate::store::StoreDone;
 use crate::time::{Epoch, Instant, Now, Tick};
 use crate::wire::Message;
+use crate::wire::copies::Copied;
 use crate::wire::refusal::Refusal;
 use crate::wire::verify::Verified;
 
@@ -61,6 +64,7 @@ pub struct Relay {
     deposits: Deposits,
     expiry: Expiry,
     repair: Repair,
+    sweeps: Sweeps,
 }
 
 /// Why a relay wants to be woken.
@@ -74,6 +78,8 @@ pub enum Why {
     Expiry,
     /// Something is to be compared with siblings, or sent to them.
     Repair,
+    /// Siblings are to be swept.
+    Sweep,
 }
 
 impl Relay {
@@ -87,6 +93,7 @@ impl Relay {
             view: View::new(config.network.scale),
             gone: alloc::collections::BTreeSet::new(),
             presence: Presence::default(),
+            possession: RefCell::default(),
             clock_off: false,
             network: Arc::clone(&config.network),
         };
@@ -98,6 +105,7 @@ impl Relay {
             deposits: Deposits::default(),
             expiry: Expiry::default(),
             repair,
+            sweeps: Sweeps::new(now),
         }
     }
 
@@ -141,7 +149,8 @@ impl Relay {
         let expiry = Some((self.expiry.deadline().unwrap_or_default(), Why::Expiry));
         let repair = self.repair.deadline(&self.context);
         let repair = repair.map(|at| (at, Why::Repair));
-        [members, deposit, expiry, repair]
+        let sweep = self.sweeps.deadline().map(|at| (at, Why::Sweep));
+        [members, deposit, expiry, repair, sweep]
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)
@@ -172,6 +181,21 @@ impl Relay {
         self.repair.state(&self.context)
     }
 
+    /// What sweeps did.
+    pub fn sweeps(&self) -> SweepCounts {
+        self.sweeps.counts()
+    }
+
+    /// How many relays are not counted on because of what they lost.
+    pub fn failed(&self) -> usize {
+        self.context.possession.borrow().failed()
+    }
+
+    /// How another relay was found to keep what it had.
+    pub fn score(&self, id: &NodeId) -> Option<Score> {
+        self.context.possession.borrow().score(id)
+    }
+
     /// Requests through onions, in the order of the road.
     fn asked(&mut self, now: Now, stream: StreamId, verified: Verified, out: &mut Effects) {
         let context = &mut self.context;
@@ -194,6 +218,7 @@ impl Relay {
             | Message::CardCopy(_)
             | Message::Compare(_)
             | Message::Probe
+            | Message::Sweep(_)
             | Message::Deposited(_)
             | Message::Page(_)
             | Message::Done { .. }
@@ -213,10 +238,14 @@ impl Relay {
             Message::Want(items) => self.gossip.wanted(context, from, &items, out),
             Message::Records(records) => self.gossip.records(context, now, records, out),
             Message::Copy(copy) => replica::copy(context, now, from, copy, out),
-            Message::Copied(copied) => self.deposits.copied(context, now, from, &copied, out),
+            Message::Copied(copied) => self.copied(now, from, &copied, out),
             Message::Erase(erase) => owner::erase(context, now, None, erase, out),
             Message::CardCopy(put) => owner::card_put(context, now, None, put, out),
             Message::Compare(step) => self.repair.compare(context, now, from, step, out),
+            Message::Sweep(step) => {
+                let outcome = self.sweeps.step(context, now, from, step, out);
+                self.swept(now, outcome, out);
+            }
             Message::Refusal(_)
             | Message::Probe
             | Message::ListAsk(_)
@@ -249,6 +278,7 @@ impl Relay {
             }
             Ticket::Copy { to, promise } => {
                 self.repair.note(context, now, promise.epoch, promise.cell);
+                note_late(context, now, &promise, &done);
                 replica::stored(context, now, to, promise, done, out);
             }
             Ticket::Page { stream } => fetch::page(now, stream, done, out),
@@ -265,6 +295,7 @@ impl Relay {
             Ticket::Expire { hour } => self.expiry.expired(now, hour, &done, out),
             Ticket::Cells => self.repair.cells(context, now, done),
             Ticket::Inventory(key) => self.repair.inventory(context, now, key, done, out),
+            Ticket::Sweep(key) => self.sweeps.tags(context, now, key, done, out),
             Ticket::Push { to } => {
                 let row = match done {
                     StoreDone::Row(row) => row,
@@ -300,10 +331,33 @@ impl Relay {
                 };
                 replica::signed(to, promise, arrival, receipt, out);
             }
+            SignTicket::Sweep(key, what) => self.sweeps.signed(key, what, signature, out),
             SignTicket::Record(record) => {
                 self.gossip
                     .issued(&mut self.context, now, record, signature, out);
             }
+        }
+    }
+
+    /// What became of a copy that was sent to another relay.
+    fn copied(&mut self, now: Now, from: NodeId, copied: &Copied, out: &mut Effects) {
+        let context = &self.context;
+        let promise = &copied.promise;
+        if copied.outcome.is_ok() && context.may_keep(promise.epoch, promise.cell, &from) {
+            let mut known = context.possession.borrow_mut();
+            known.receipted(now, from, promise);
+        }
+        self.deposits.copied(context, now, from, copied, out);
+    }
+
+    /// What follows from a sweep.
+    fn swept(&mut self, now: Now, outcome: sweep::Outcome, out: &mut Effects) {
+        for (to, held, epoch) in outcome.lacking {
+            self.repair.lacks(&self.context, to, held, epoch);
+        }
+        if let Some(id) = outcome.failed {
+            out.report(Event::Failed { id });
+            self.repair.failed(&self.context, now, id);
         }
     }
 
@@ -365,6 +419,25 @@ impl Relay {
         self.deposits.wake(&self.context, now, out);
         self.gossip.wake(&mut self.context, now, out);
         self.repair.wake(&mut self.context, now, out);
+        let live = self.repair.live();
+        let outcome = self.sweeps.wake(&self.context, now, live, out);
+        self.swept(now, outcome, out);
+    }
+}
+
+/// A copy that came long after its envelope had arrived ends what was agreed about the cell ([SWP-5]).
+fn note_late(context: &Context, now: Now, promise: &Promise, done: &StoreDone) {
+    let StoreDone::Kept {
+        fresh: true,
+        arrival,
+    } = done
+    else {
+        return;
+    };
+    let tick = context.network.scale.tick_of(now.unix);
+    if arrival.plus(SETTLED_TICKS) < tick {
+        let mut known = context.possession.borrow_mut();
+        known.late(promise.epoch, promise.cell);
     }
 }
 

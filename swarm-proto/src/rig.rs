@@ -30,7 +30,7 @@ use crate::members::{Record, testing};
 use crate::network::Network;
 use crate::place::Placement;
 use crate::relay::{Relay, RelayConfig};
-use crate::store::{Card, Cursor, MailboxKeys, MemStore, StoreOp};
+use crate::store::{Card, Cursor, MailboxKeys, MemStore, StoreDone, StoreOp};
 use crate::time::{Hour, Instant, Now, Tick};
 use crate::wire::Message;
 use crate::wire::mailbox::{CardAsk, CardPut, Deposit, Erase, Fetch};
@@ -44,6 +44,8 @@ pub(crate) struct Node {
     pub(crate) key: NodeKey,
     /// A relay that is down hears nothing and does nothing.
     pub(crate) up: bool,
+    /// Its disk has lost the bytes of envelopes and kept their names.
+    pub(crate) hollow: bool,
     /// While it stands, store operations wait in `waiting`.
     pub(crate) disk_stands: bool,
     pub(crate) waiting: Vec<(OpId, StoreOp)>,
@@ -124,13 +126,26 @@ impl Rig {
         }
     }
 
+    /// `count` relays that know each other, in a network with other numbers.
+    pub(crate) fn tuned(count: u8, tune: impl Fn(&mut Network)) -> Self {
+        let mut rig = Self::strangers_in(count, tune);
+        rig.meet();
+        rig
+    }
+
     /// `count` relays, all founders, each of which knows itself only.
     pub(crate) fn strangers(count: u8) -> Self {
+        Self::strangers_in(count, |_| {})
+    }
+
+    fn strangers_in(count: u8, tune: impl Fn(&mut Network)) -> Self {
         let secrets: Vec<SecretKey> = (1..=count)
             .map(|number| SecretKey::from_seed(&[number; 32]))
             .collect();
         let keys: Vec<NodeKey> = secrets.iter().map(|s| NodeKey(*s.public())).collect();
-        let network = Arc::new(Network::public("rig", &keys));
+        let mut network = Network::public("rig", &keys);
+        tune(&mut network);
+        let network = Arc::new(network);
         let now = Now {
             mono: Instant(1_000_000_000),
             unix: testing::at(10),
@@ -176,6 +191,7 @@ impl Rig {
             key,
             secret,
             up: true,
+            hollow: false,
             disk_stands: false,
             waiting: Vec::new(),
             events: Vec::new(),
@@ -224,6 +240,7 @@ impl Rig {
             view,
             gone: BTreeSet::new(),
             presence: Presence::default(),
+            possession: RefCell::default(),
             clock_off: false,
             network: Arc::clone(&self.network),
         }
@@ -370,7 +387,12 @@ impl Rig {
                 self.nodes[at].waiting.push((op, request));
             }
             Effect::Store { op, request } => {
-                let done = self.nodes[at].store.apply(request);
+                let mut done = self.nodes[at].store.apply(request);
+                if let StoreDone::Tags(tags) = &mut done
+                    && self.nodes[at].hollow
+                {
+                    tags.iter_mut().for_each(|tagged| tagged.tag = [0; 32]);
+                }
                 self.input(at, Input::Stored { op, done });
             }
             Effect::Report(event) => {
@@ -423,7 +445,7 @@ impl Rig {
     /// Whether a node's store has the envelope.
     pub(crate) fn holds(&mut self, at: usize, id: EnvelopeId) -> bool {
         let done = self.nodes[at].store.apply(StoreOp::Have { ids: vec![id] });
-        done == crate::store::StoreDone::Have(vec![id])
+        done == StoreDone::Have(vec![id])
     }
 }
 

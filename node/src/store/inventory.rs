@@ -6,13 +6,14 @@
 use std::collections::BTreeSet;
 
 use swarm_proto::id::{EnvelopeId, MailboxAddress};
+use swarm_proto::limits;
 use swarm_proto::place::{Cell, cell_of};
-use swarm_proto::store::{Held, MailboxKeys, StoreDone, Tombstone};
+use swarm_proto::store::{Held, MailboxKeys, StoreDone, Swept, Tagged, Tombstone, tag_of};
 use swarm_proto::time::Epoch;
 
 use super::StoreFailure;
 use super::catalog::Catalog;
-use super::read::{Source, view};
+use super::read::{Source, place, row, view};
 use super::schema::{
     DayTable, Place, decode_card, decode_index_key, decode_key_address, decode_tombstone,
 };
@@ -104,6 +105,40 @@ pub(super) fn of(
     Ok(StoreDone::Inventory(held))
 }
 
+/// What is swept, each read and hashed; nothing is read if it is too much.
+pub(super) fn tags(
+    source: &mut impl Source,
+    catalog: &Catalog,
+    swept: &Swept,
+    cell_bits: u8,
+    tag_key: &[u8; 32],
+    items_max: usize,
+) -> Result<StoreDone, StoreFailure> {
+    let most = limits::HELD_PER_EXCHANGE_MAX.max(items_max);
+    let all = of(source, catalog, swept.epoch, &[swept.cell], cell_bits, most)?;
+    let StoreDone::Inventory(mut held) = all else {
+        return Ok(StoreDone::Many);
+    };
+    held.retain(|one| swept.covers(one));
+    if held.len() > items_max {
+        return Ok(StoreDone::Many);
+    }
+    let ids = catalog.day_tables(DayTable::Ids);
+    let mut tagged = Vec::with_capacity(held.len());
+    for held in held {
+        let tag = match &held {
+            Held::Envelope { id, .. } => {
+                let found = place(source, catalog, &ids, id)?;
+                let found = found.ok_or(StoreFailure::Record("id is missing"))?;
+                tag_of(tag_key, row(source, &found, id)?.envelope.bytes())
+            }
+            Held::Tombstone(_) | Held::Card { .. } => tag_of(tag_key, &held.item()),
+        };
+        tagged.push(Tagged { held, tag });
+    }
+    Ok(StoreDone::Tags(tagged))
+}
+
 /// What a walk has found; mailbox keys are looked up afterwards.
 struct Found<'a> {
     catalog: &'a Catalog,
@@ -132,9 +167,11 @@ impl Found<'_> {
             DayTable::Index => {
                 let place = Place::decode(value)?;
                 if place.epoch == self.epoch && place.hour > expired {
+                    let cursor = decode_index_key(key)?;
                     self.held.push(Held::Envelope {
-                        id: decode_index_key(key)?.id,
+                        id: cursor.id,
                         address,
+                        arrival: cursor.arrival,
                         expires: place.hour,
                     });
                 }

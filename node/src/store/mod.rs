@@ -236,7 +236,8 @@ impl Load {
             | StoreOp::Expire { .. }
             | StoreOp::Usage
             | StoreOp::Cells { .. }
-            | StoreOp::Inventory { .. } => (0, 0),
+            | StoreOp::Inventory { .. }
+            | StoreOp::Tags { .. } => (0, 0),
         };
         Self { writes, bytes }
     }

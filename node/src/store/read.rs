@@ -235,6 +235,12 @@ pub(super) fn answer(
             cell_bits,
             items_max,
         } => inventory::of(source, catalog, *epoch, cells, *cell_bits, *items_max)?,
+        StoreOp::Tags {
+            swept,
+            cell_bits,
+            key,
+            items_max,
+        } => inventory::tags(source, catalog, swept, *cell_bits, key, *items_max)?,
         StoreOp::Put { .. }
         | StoreOp::Delete { .. }
         | StoreOp::PutCard { .. }

@@ -371,7 +371,8 @@ impl Touched {
             | StoreOp::Card { .. }
             | StoreOp::Usage
             | StoreOp::Cells { .. }
-            | StoreOp::Inventory { .. } => return,
+            | StoreOp::Inventory { .. }
+            | StoreOp::Tags { .. } => return,
         }
         self.something = true;
     }
@@ -384,9 +385,10 @@ impl Touched {
                 }
                 StoreOp::Have { ids } => ids.iter().any(|id| self.envelopes.contains(id)),
                 StoreOp::Read { id } => self.envelopes.contains(id),
-                StoreOp::Usage | StoreOp::Cells { .. } | StoreOp::Inventory { .. } => {
-                    self.something
-                }
+                StoreOp::Usage
+                | StoreOp::Cells { .. }
+                | StoreOp::Inventory { .. }
+                | StoreOp::Tags { .. } => self.something,
                 StoreOp::Put { .. }
                 | StoreOp::Delete { .. }
                 | StoreOp::PutCard { .. }
@@ -403,7 +405,8 @@ fn is_read(op: &StoreOp) -> bool {
         | StoreOp::Card { .. }
         | StoreOp::Usage
         | StoreOp::Cells { .. }
-        | StoreOp::Inventory { .. } => true,
+        | StoreOp::Inventory { .. }
+        | StoreOp::Tags { .. } => true,
         StoreOp::Put { .. }
         | StoreOp::Delete { .. }
         | StoreOp::PutCard { .. }

@@ -93,7 +93,8 @@ impl<'txn> Group<'txn> {
             | StoreOp::Card { .. }
             | StoreOp::Usage
             | StoreOp::Cells { .. }
-            | StoreOp::Inventory { .. } => return self.read(op),
+            | StoreOp::Inventory { .. }
+            | StoreOp::Tags { .. } => return self.read(op),
         };
         match done {
             Ok(done) => Ok(done),

@@ -62,6 +62,7 @@ impl World {
             | Event::CopiesAbandoned { .. }
             | Event::Compared { .. }
             | Event::Drained
+            | Event::Failed { .. }
             | Event::Convicted { .. }
             | Event::ClockOff { .. }
             | Event::ClockRight => {}

@@ -114,7 +114,7 @@ impl NetworkFile {
     }
 
     /// Key, comment and value of everything that is no table.
-    fn values(&self) -> [(&'static str, &'static str, String); 10] {
+    fn values(&self) -> [(&'static str, &'static str, String); 11] {
         let network = &self.network;
         let name = toml::Value::String(network.name.clone());
         let reachability = match network.reachability {
@@ -153,6 +153,11 @@ impl NetworkFile {
                 network.repair_below.to_string(),
             ),
             (
+                "sweep_hours",
+                "Hours in which each copy is swept once, 1 to 720.",
+                network.sweep_hours.to_string(),
+            ),
+            (
                 "cell_bits",
                 "Bits of an address that choose its cell, 0 to 16.",
                 network.cell_bits.to_string(),
@@ -186,6 +191,7 @@ struct Table {
     receipts: Option<Spanned<i64>>,
     spares: Option<Spanned<i64>>,
     repair_below: Option<Spanned<i64>>,
+    sweep_hours: Option<Spanned<i64>>,
     cell_bits: Option<Spanned<i64>>,
     guard_age_h: Option<Spanned<i64>>,
     hold_age_h: Option<Spanned<i64>>,
@@ -281,6 +287,14 @@ impl Check<'_> {
             &mut network.repair_below,
             1,
             16,
+        )?;
+        let month_h = 720;
+        self.set(
+            "sweep_hours",
+            &table.sweep_hours,
+            &mut network.sweep_hours,
+            1,
+            month_h,
         )?;
         self.set("cell_bits", &table.cell_bits, &mut network.cell_bits, 0, 16)?;
         let year_h = 8_760;

@@ -188,7 +188,9 @@ impl Deposits {
             | StoreDone::Expired { .. }
             | StoreDone::Usage(_)
             | StoreDone::Cells(_)
-            | StoreDone::Inventory(_) => self.give_up(id, refusal_of(NotKept::Busy, now), out),
+            | StoreDone::Inventory(_)
+            | StoreDone::Tags(_)
+            | StoreDone::Many => self.give_up(id, refusal_of(NotKept::Busy, now), out),
         }
     }
 
@@ -479,8 +481,14 @@ impl UnderWay {
     /// come to a spare ([DEP-1], [FET-4]).
     fn holders_signed(&self, context: &Context) -> usize {
         let placement = context.placement(self.promise.epoch, self.promise.cell);
+        let mut holders = placement.holders().to_vec();
+        let kept = holders.iter().filter(|id| !context.is_failed(id)).count();
+        // Where there are enough others, those that lose what they sign for do not count ([SWP-7]).
+        if kept >= context.w() {
+            holders.retain(|id| !context.is_failed(id));
+        }
         let signed = |id: &&NodeId| self.receipts.contains_key(*id);
-        placement.holders().iter().filter(signed).count()
+        holders.iter().filter(signed).count()
     }
 }
 

@@ -9,6 +9,7 @@ pub mod receipt;
 pub(crate) mod repair;
 pub(crate) mod replica;
 pub mod statements;
+pub(crate) mod sweep;
 
 use crate::envelope::{EnvelopeHeader, grace};
 use crate::network::Network;
@@ -18,6 +19,7 @@ use crate::wire::refusal::Refusal;
 use receipt::Promise;
 
 pub use repair::{Counts as RepairCounts, RepairState};
+pub use sweep::SweepCounts;
 
 /// Whether a holder may take an envelope at this moment ([ENV-4]).
 fn window(

@@ -26,7 +26,7 @@ use crate::effects::{Effects, Event, Ticket};
 use crate::id::NodeId;
 use crate::limits;
 use crate::place::{Cell, cell_of};
-use crate::store::{MailboxKeys, StoreDone, StoreOp, StoredRow};
+use crate::store::{Held, MailboxKeys, StoreDone, StoreOp, StoredRow};
 use crate::time::{EPOCH_MINUTES, Epoch, HOUR_MINUTES, Instant, Now};
 use crate::wire::Message;
 use crate::wire::copies::Compare;
@@ -181,6 +181,22 @@ impl Repair {
         self.pass_all(context, now, With::InPlaceOf(id));
     }
 
+    /// A relay is not counted on from here on ([SWP-7]).
+    pub(crate) fn failed(&mut self, context: &Context, now: Now, id: NodeId) {
+        self.pass_all(context, now, With::InPlaceOf(id));
+    }
+
+    /// A sweep found that a sibling lacks something.
+    pub(crate) fn lacks(&mut self, context: &Context, to: NodeId, held: Held, epoch: Epoch) {
+        let copies = compare::copies_left(context, epoch, &held);
+        self.pushes.add(copies, to, held, epoch);
+    }
+
+    /// Where there may be something here.
+    pub(crate) fn live(&self) -> &BTreeMap<Epoch, BTreeSet<Cell>> {
+        &self.live
+    }
+
     /// This relay is to leave for good ([REP-7]).
     pub(crate) fn drain(&mut self) {
         self.drain = Some(Drain {
@@ -299,9 +315,25 @@ impl Repair {
         }
         self.counts.steps += outcome.steps;
         self.counts.bytes += outcome.bytes;
+        let mut failed = None;
         if let Some(over) = outcome.over {
             self.counts.compared += 1;
             self.counts.differed += u64::from(over.differed);
+            if over.missing > 0 {
+                let tick = context.network.scale.tick_of(now.unix);
+                let mut known = context.possession.borrow_mut();
+                if known.swept(over.peer, over.of, over.missing, tick) {
+                    out.report(Event::Failed { id: over.peer });
+                    failed = Some(over.peer);
+                }
+            }
+            if !over.differed {
+                let mut known = context.possession.borrow_mut();
+                for cell in over.cells {
+                    let place = (over.epoch, cell, over.peer);
+                    known.agreed(now, context.network.scale, place);
+                }
+            }
             out.report(Event::Compared {
                 peer: over.peer,
                 epoch: over.epoch,
@@ -310,6 +342,9 @@ impl Repair {
         }
         if let Some((epoch, peer, cells)) = outcome.again {
             self.again(now, epoch, peer, cells);
+        }
+        if let Some(id) = failed {
+            self.failed(context, now, id);
         }
         self.open_next(context, now, out);
         self.pushes.send(now.mono, out);
@@ -365,7 +400,15 @@ impl Repair {
         let mut jobs: BTreeMap<NodeId, BTreeSet<Cell>> = BTreeMap::new();
         for cell in cells.into_iter().flatten() {
             let placement = context.placement(epoch, *cell);
-            let keepers = context.keepers(&placement);
+            let mut keepers = context.keepers(&placement);
+            // Those that are not counted on are helped all the same.
+            let failed = placement
+                .holders()
+                .iter()
+                .filter(|id| context.is_failed(id));
+            keepers.extend(failed);
+            keepers.sort_unstable();
+            keepers.dedup();
             if !keepers.contains(&context.me) && !context.is_leaving() {
                 continue;
             }

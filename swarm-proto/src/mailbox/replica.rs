@@ -68,7 +68,9 @@ pub(crate) fn stored(
         | StoreDone::Expired { .. }
         | StoreDone::Usage(_)
         | StoreDone::Cells(_)
-        | StoreDone::Inventory(_) => decline(to, promise, refusal_of(NotKept::Busy, now), out),
+        | StoreDone::Inventory(_)
+        | StoreDone::Tags(_)
+        | StoreDone::Many => decline(to, promise, refusal_of(NotKept::Busy, now), out),
     }
 }
 

@@ -8,6 +8,7 @@ mod address;
 mod eligible;
 pub(crate) mod gossip;
 mod list;
+pub mod possession;
 pub(crate) mod presence;
 mod record;
 mod snapshot;

@@ -67,6 +67,12 @@ impl ItemSet {
     }
 }
 
+/// The sum of numbers of 256 bits, mod 2^256.
+pub(crate) fn sum_of<'a>(numbers: impl IntoIterator<Item = &'a [u8; 32]>) -> [u8; 32] {
+    let numbers = numbers.into_iter().map(Sum::from_bytes);
+    numbers.fold(Sum::ZERO, Sum::plus).to_bytes()
+}
+
 /// A number mod 2^256: high half, low half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sum(u128, u128);

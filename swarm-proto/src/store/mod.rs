@@ -19,8 +19,10 @@ use crate::time::{Epoch, Hour, Tick};
 use crate::wire::codec::{Malformed, Reader, Writer};
 
 pub use model::MemStore;
+pub use swept::{Part, Swept, Tagged, proof_of, tag_of};
 
 mod model;
+mod swept;
 
 /// The keys that an address is the hash of, and its flags ([ADR-4]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,6 +182,14 @@ pub struct Tombstone {
     pub signature: Signature,
 }
 
+impl Tombstone {
+    /// What stands in a comparison for a tombstone of this envelope that is kept until `expires` ([REP-2]).
+    pub fn item_of(address: &MailboxAddress, id: &EnvelopeId, expires: Hour) -> [u8; 32] {
+        let parts: [&[u8]; 3] = [&address.0, &id.0, &expires.0.to_be_bytes()];
+        crate::hash::derive("poste held tombstone", &parts)
+    }
+}
+
 /// A mailbox owner's sealed card ([`limits::CARD_BYTES`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Card {
@@ -326,6 +336,17 @@ pub enum StoreOp {
         /// If there is more, the answer is [`StoreDone::Failed`].
         items_max: usize,
     },
+    /// The bytes of some envelopes of a cell, as keyed hashes, for a sweep ([SWP-2]).
+    Tags {
+        /// Which of them, and which tombstones.
+        swept: Swept,
+        /// The first bits of an address that name its cell, 0 to 16.
+        cell_bits: u8,
+        /// The key of the hashes.
+        key: [u8; 32],
+        /// If there are more, the answer is [`StoreDone::Many`], and no byte of them was read.
+        items_max: usize,
+    },
 }
 
 /// What a holder has of a cell, as it is compared with a sibling.
@@ -337,6 +358,8 @@ pub enum Held {
         id: EnvelopeId,
         /// Its mailbox.
         address: MailboxAddress,
+        /// When its first holder took it.
+        arrival: Tick,
         /// When it is gone.
         expires: Hour,
     },
@@ -371,9 +394,8 @@ impl Held {
         match self {
             Self::Envelope { id, .. } => id.0,
             Self::Tombstone(tombstone) => {
-                let expires = tombstone.expires.0.to_be_bytes();
-                let parts: [&[u8]; 3] = [&tombstone.keys.address().0, &tombstone.id.0, &expires];
-                crate::hash::derive("poste held tombstone", &parts)
+                let address = tombstone.keys.address();
+                Tombstone::item_of(&address, &tombstone.id, tombstone.expires)
             }
             Self::Card {
                 keys,
@@ -427,6 +449,10 @@ pub enum StoreDone {
     Cells(Vec<(Epoch, Cell)>),
     /// What is in the cells, ascending by [`Held::item`].
     Inventory(Vec<Held>),
+    /// What is swept, ascending by [`Held::item`].
+    Tags(Vec<Tagged>),
+    /// There is more than was to be read.
+    Many,
     /// The disk failed, or the store is closed; the store says why in its own log. A write that was
     /// answered so may still turn up.
     Failed,

@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 
 use super::{
     CARD_WEIGHT_BYTES, Card, Cursor, Held, MailboxKeys, NotKept, Page, Quota, ROW_WEIGHT_BYTES,
-    Row, StoreDone, StoreOp, StoredRow, TOMBSTONE_WEIGHT_BYTES, Tombstone, Usage, page_fingerprint,
+    Row, StoreDone, StoreOp, StoredRow, Swept, TOMBSTONE_WEIGHT_BYTES, Tagged, Tombstone, Usage,
+    page_fingerprint, tag_of,
 };
 use crate::id::{EnvelopeId, MailboxAddress};
 use crate::place::{Cell, cell_of};
@@ -95,6 +96,12 @@ impl MemStore {
                 }
                 StoreDone::Inventory(held)
             }
+            StoreOp::Tags {
+                swept,
+                cell_bits,
+                key,
+                items_max,
+            } => self.tags(&swept, cell_bits, &key, items_max),
         }
     }
 
@@ -116,6 +123,26 @@ impl MemStore {
         }
         held.sort_by_cached_key(Held::item);
         held
+    }
+
+    fn tags(&self, swept: &Swept, cell_bits: u8, key: &[u8; 32], items_max: usize) -> StoreDone {
+        let mut held = self.inventory(swept.epoch, &[swept.cell], cell_bits);
+        held.retain(|one| swept.covers(one));
+        if held.len() > items_max {
+            return StoreDone::Many;
+        }
+        let tagged = held.into_iter().map(|held| {
+            let stored = match &held {
+                Held::Envelope { id, .. } => self.read(id),
+                Held::Tombstone(_) | Held::Card { .. } => None,
+            };
+            let tag = match &stored {
+                Some(stored) => tag_of(key, stored.row.envelope.bytes()),
+                None => tag_of(key, &held.item()),
+            };
+            Tagged { held, tag }
+        });
+        StoreDone::Tags(tagged.collect())
     }
 
     fn put(
@@ -327,6 +354,7 @@ impl Mailbox {
         held.extend(rows.map(|(row, expires)| Held::Envelope {
             id: row.envelope.id(),
             address: row.envelope.header().address,
+            arrival: row.arrival,
             expires: *expires,
         }));
         let stones = self.tombstones.values().filter(|(_, of)| *of == epoch);

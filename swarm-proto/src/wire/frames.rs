@@ -9,7 +9,7 @@ use crate::limits::{
     ANSWER_LARGE_BYTES, ANSWER_SMALL_BYTES, CARD_BYTES, CELLS_PER_EXCHANGE_MAX,
     ENVELOPE_LARGE_BYTES, FRAME_BYTES_MAX, IDS_PER_MESSAGE_MAX, LONG_STAY_BYTES, ONION_LARGE_BYTES,
     ONION_SMALL_BYTES, RECONCILE_BYTES_MAX, RECONCILE_KEY_BYTES, RECORDS_PER_MESSAGE_MAX,
-    ROW_HEADER_BYTES,
+    ROW_HEADER_BYTES, SWEEP_ITEMS_MAX,
 };
 use crate::wire::kind;
 use crate::wire::members::RECORDS_IN_LIST_PART_MAX;
@@ -52,6 +52,8 @@ pub enum FrameKind {
     Compare = kind::COMPARE,
     /// Whether a relay is there.
     Probe = kind::PROBE,
+    /// One step of a sweep.
+    Sweep = kind::SWEEP,
 }
 
 /// Who sends a frame.
@@ -76,7 +78,7 @@ pub enum Way {
 
 impl FrameKind {
     /// Every type, in the order of its number.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Hello,
         Self::Refusal,
         Self::Reconcile,
@@ -94,6 +96,7 @@ impl FrameKind {
         Self::CardCopy,
         Self::Compare,
         Self::Probe,
+        Self::Sweep,
     ];
 
     /// The type with this number; `None` if there is none.
@@ -128,6 +131,7 @@ impl FrameKind {
             Self::CardCopy => 4 + MAILBOX_KEYS_BYTES + 8 + 4 + 64 + CARD_BYTES,
             Self::Compare => COMPARE_BYTES_MAX,
             Self::Probe => 0,
+            Self::Sweep => SWEEP_BYTES_MAX,
         }
     }
 
@@ -140,7 +144,10 @@ impl FrameKind {
                 Self::Reconcile | Self::Want | Self::Records | Self::Copy | Self::Erase,
                 Way::Ask | Way::Tell,
             )
-            | (Self::Copied | Self::CardCopy | Self::Compare | Self::Probe, Way::Tell)
+            | (
+                Self::Copied | Self::CardCopy | Self::Compare | Self::Probe | Self::Sweep,
+                Way::Tell,
+            )
             | (
                 Self::Hello
                 | Self::Refusal
@@ -159,7 +166,7 @@ impl FrameKind {
                 Way::Ask | Way::Tell,
             )
             | (Self::Copied | Self::CardCopy, Way::Ask)
-            | (Self::Compare | Self::Probe, Way::Ask | Way::Answer)
+            | (Self::Compare | Self::Probe | Self::Sweep, Way::Ask | Way::Answer)
             | (
                 Self::ListAsk
                 | Self::OnionSmall
@@ -191,6 +198,9 @@ const PROMISE_BYTES: usize = 4 + 4 + 32 + 4 + 4;
 const COMPARE_BYTES_MAX: usize =
     5 + 6 + 2 * CELLS_PER_EXCHANGE_MAX + RECONCILE_KEY_BYTES + RECONCILE_BYTES_MAX;
 
+/// Bytes of a step of a sweep: number, digest, signature, items and tags.
+const SWEEP_BYTES_MAX: usize = 5 + 32 + 64 + 2 + 64 * SWEEP_ITEMS_MAX;
+
 /// Bytes of a receipt: node key, tick, signature.
 const RECEIPT_BYTES: usize = 32 + 4 + 64;
 
@@ -204,7 +214,7 @@ const _: () = {
     assert!(RECORDS_PER_MESSAGE_MAX <= RECORDS_IN_LIST_PART_MAX);
     assert!(42 + RECORDS_IN_LIST_PART_MAX * RECORD_WITH_KEYS_BYTES <= FRAME_BYTES_MAX);
     assert!(2 + 32 * IDS_PER_MESSAGE_MAX <= FRAME_BYTES_MAX);
-    assert!(COMPARE_BYTES_MAX <= FRAME_BYTES_MAX);
+    assert!(COMPARE_BYTES_MAX <= FRAME_BYTES_MAX && SWEEP_BYTES_MAX <= FRAME_BYTES_MAX);
     assert!(5 + RECONCILE_KEY_BYTES + RECONCILE_BYTES_MAX <= FRAME_BYTES_MAX);
     assert!(ONION_LARGE_BYTES <= FRAME_BYTES_MAX && ANSWER_LARGE_BYTES <= FRAME_BYTES_MAX);
 };
@@ -234,6 +244,7 @@ mod tests {
             (0x0404, 8_337),
             (0x0405, 34_859),
             (0x0406, 0),
+            (0x0407, 32_871),
         ];
         for (code, bytes) in maxima {
             assert_eq!(frame_bytes_max(code), Some(bytes), "type {code:#06x}");

@@ -9,6 +9,7 @@ pub mod frames;
 pub mod mailbox;
 pub mod members;
 pub mod refusal;
+pub mod sweeps;
 pub mod verify;
 
 use alloc::vec::Vec;
@@ -23,6 +24,7 @@ use copies::{Compare, Copied, Copy};
 use mailbox::{CardAsk, CardPut, Deposit, Deposited, Erase, Fetch};
 use members::{ListAsk, ListPart, Reconcile, RecordWithKeys};
 use refusal::Refusal;
+use sweeps::Sweep;
 
 /// Everything that machines say to each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub enum Message {
     Compare(Compare),
     /// Is there anybody? Opening the link is the answer.
     Probe,
+    /// One sibling sweeps another.
+    Sweep(Sweep),
     /// Put an envelope into a mailbox.
     Deposit(Deposit),
     /// Read a page of a mailbox.
@@ -92,6 +96,7 @@ impl Message {
             Self::CardCopy(_) => kind::CARD_COPY,
             Self::Compare(_) => kind::COMPARE,
             Self::Probe => kind::PROBE,
+            Self::Sweep(_) => kind::SWEEP,
             Self::Deposit(_) => kind::DEPOSIT,
             Self::Fetch(_) => kind::FETCH,
             Self::Delete(_) => kind::DELETE,
@@ -140,6 +145,7 @@ impl Message {
             kind::CARD_COPY => Self::CardCopy(CardPut::decode(reader)?),
             kind::COMPARE => Self::Compare(Compare::decode(reader)?),
             kind::PROBE => Self::Probe,
+            kind::SWEEP => Self::Sweep(Sweep::decode(reader)?),
             kind::DEPOSIT => Self::Deposit(Deposit::decode(reader)?),
             kind::FETCH => Self::Fetch(Fetch::decode(reader)?),
             kind::DELETE => Self::Delete(Erase::decode(reader)?),
@@ -177,6 +183,7 @@ impl Message {
             Self::CardCopy(put) | Self::CardPut(put) => put.encode(&mut writer),
             Self::Compare(compare) => compare.encode(&mut writer),
             Self::Probe => {}
+            Self::Sweep(sweep) => sweep.encode(&mut writer),
             Self::Deposit(deposit) => deposit.encode(&mut writer),
             Self::Fetch(fetch) => fetch.encode(&mut writer),
             Self::CardAsk(ask) => ask.encode(&mut writer),
@@ -228,6 +235,8 @@ pub mod kind {
     pub const COMPARE: u16 = 0x0405;
     /// Whether a relay is there.
     pub const PROBE: u16 = 0x0406;
+    /// A step of a sweep.
+    pub const SWEEP: u16 = 0x0407;
     /// A deposit.
     pub const DEPOSIT: u16 = 0x0501;
     /// A fetch.

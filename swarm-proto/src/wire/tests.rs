@@ -14,13 +14,14 @@ use crate::mailbox::receipt::{Promise, Receipt};
 use crate::members::testing::{check_vectors, record};
 use crate::members::{OnionKeys, onion_key_hash};
 use crate::place::Cell;
-use crate::store::{Cursor, MailboxKeys, Row, Tombstone};
+use crate::store::{Cursor, MailboxKeys, Part, Row, Tombstone};
 use crate::time::{Epoch, Hour, Tick, UnixTime};
 use crate::wire::codec::Malformed;
 use crate::wire::copies::{CopyAge, Scope};
 use crate::wire::frames::FrameKind;
 use crate::wire::mailbox::RECEIPTS_MAX;
 use crate::wire::members::RECORDS_IN_LIST_PART_MAX;
+use crate::wire::sweeps::{Listing, Open, Reply, Step};
 
 const ENVELOPE: &str = include_str!("../../../docs/spec/vectors/envelope.txt");
 const RECEIPT: &str = include_str!("../../../docs/spec/vectors/receipt.txt");
@@ -156,6 +157,39 @@ fn long_copy(size: SizeClass, byte: u8) -> Copy {
     copy
 }
 
+fn sweep(byte: u8, step: Step) -> Message {
+    Message::Sweep(Sweep {
+        exchange: u32::from(byte),
+        step,
+    })
+}
+
+fn sweep_open(byte: u8) -> Open {
+    Open {
+        epoch: Epoch(20_000),
+        cell: Cell(9),
+        part: Part::new(1, u16::from(byte % 16)).unwrap(),
+        cutoff: Tick(2_880_070),
+        nonce: [byte; 32],
+        commitment: [byte; 32],
+        signature: Signature([byte; 64]),
+    }
+}
+
+fn sweep_listing(byte: u8, count: usize) -> Listing {
+    let item = |n: usize| {
+        let mut item = [byte; 32];
+        item[..2].copy_from_slice(&(n as u16).to_be_bytes());
+        (item, [byte; 32])
+    };
+    Listing {
+        by_opener: byte % 2 == 1,
+        open: [byte; 32],
+        items: (0..count.min(limits::SWEEP_ITEMS_MAX)).map(item).collect(),
+        signature: Signature([byte; 64]),
+    }
+}
+
 /// One message of each type, with up to `count` elements in those that have a list.
 fn every_message(byte: u8, count: usize, size: SizeClass) -> Vec<Message> {
     let copy = copy(size, byte);
@@ -233,6 +267,23 @@ fn every_message(byte: u8, count: usize, size: SizeClass) -> Vec<Message> {
             scope: None,
             ranges: Bytes::from(vec![byte; count]),
         }),
+        sweep(byte, Step::Open(sweep_open(byte))),
+        sweep(
+            byte,
+            Step::Reply(Reply {
+                open: [byte; 32],
+                proof: [byte; 32],
+                signature: Signature([byte; 64]),
+            }),
+        ),
+        sweep(
+            byte,
+            Step::Reveal {
+                proof: [byte; 32],
+                salt: [byte; 32],
+            },
+        ),
+        sweep(byte, Step::Listing(sweep_listing(byte, count))),
         // The only one without a body; the last, so that tests of bodies can leave it out.
         Message::Probe,
     ]
@@ -275,7 +326,7 @@ proptest! {
     /// Layouts are fixed: whatever decodes is the one encoding of what it says.
     #[test]
     fn a_bent_message_is_another_one_or_none(
-        which in 0_usize..24, at: prop::sample::Index, bits in 1_u8..,
+        which in 0_usize..28, at: prop::sample::Index, bits in 1_u8..,
     ) {
         let message = &every_message(3, 2, SizeClass::Small)[which];
         let mut bytes = message.encode();
@@ -430,6 +481,7 @@ fn the_largest_message_of_each_type_fits_its_frame() {
             Message::Copied(copied) => copied.outcome.is_err(),
             Message::Copy(copy) => copy.row.long_stay.is_none(),
             Message::Compare(compare) => compare.scope.is_none(),
+            Message::Sweep(sweep) => !matches!(sweep.step, Step::Listing(_)),
             _ => false,
         };
         assert_eq!(
@@ -583,6 +635,10 @@ fn messages_are_those_of_the_vectors() {
         "elsewhere",
         "compare",
         "compare-step",
+        "sweep-open",
+        "sweep-reply",
+        "sweep-reveal",
+        "sweep-listing",
         "probe",
     ];
     let messages = every_message(1, 2, SizeClass::Small);

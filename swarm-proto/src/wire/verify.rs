@@ -70,6 +70,9 @@ impl Judge<'_> {
                 records.iter().all(|record| self.record_holds(record))
             }
             (Message::Copy(copy), Via::Relay(_)) => self.copy_holds(copy),
+            (Message::Sweep(sweep), Via::Relay(from)) => {
+                sweep.holds(self.crypto, &self.network, &from, &self.me)
+            }
             (Message::Copied(copied), Via::Relay(from)) => self.copied_holds(copied, &from),
             (Message::Erase(erase), Via::Relay(_)) => self.erase_holds(erase),
             (Message::CardCopy(put), Via::Relay(_)) => self.card_holds(put),

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use swarm_proto::envelope::ExpiryClass;
 use swarm_proto::place::{Cell, cell_of};
-use swarm_proto::store::{Cursor, MemStore, Quota, StoreDone, StoreOp};
-use swarm_proto::time::{Epoch, Hour};
+use swarm_proto::store::{Cursor, MemStore, Part, Quota, StoreDone, StoreOp, Swept};
+use swarm_proto::time::{Epoch, Hour, Tick};
 
 use super::disks::LoggedDisk;
 use super::{Shared, ask_together, config, delete, keys, put_card, put_within, row};
@@ -75,6 +75,17 @@ fn any_op() -> impl Strategy<Value = StoreOp> {
                     cell_bits,
                     items_max,
                 }
+            }),
+        2 => (0..OWNERS, 0..=2_u8, 0..16_u16, 6..14_u32, HOURS, any::<u8>(), 0..40_usize)
+            .prop_map(|(owner, digits, prefix, tick, hour, key, items_max)| {
+                let swept = Swept {
+                    epoch: Epoch(0),
+                    cell: cell_of(&keys(owner).address(), 4),
+                    part: Part::new(digits, prefix).unwrap_or(Part::ALL),
+                    arrived_by: Tick(tick),
+                    ends_from: Hour(hour),
+                };
+                StoreOp::Tags { swept, cell_bits: 4, key: [key; 32], items_max }
             }),
     ]
 }

@@ -3,7 +3,7 @@
 //! Only what the other side may keep by this relay's own list is compared, so that nobody learns what is
 //! in cells that are not its own ([REP-3]).
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::id::NodeId;
 use crate::limits;
 use crate::place::{Cell, cell_of};
 use crate::reconcile::{Reconciler, Step};
-use crate::store::{Held, StoreDone, StoreOp};
+use crate::store::{Held, StoreDone, StoreOp, Tombstone};
 use crate::time::{Epoch, Instant, Now};
 use crate::wire::Message;
 use crate::wire::copies::{Compare, Scope};
@@ -42,6 +42,10 @@ struct UnderWay {
     stage: Stage,
     /// What each item stands for.
     held: BTreeMap<[u8; 32], Held>,
+    /// What the other side lacks, and what this side does.
+    lacked: Vec<Held>,
+    wanted: BTreeSet<[u8; 32]>,
+    began: Instant,
     ends: Instant,
     differed: bool,
 }
@@ -70,11 +74,16 @@ pub(super) struct Outcome {
 }
 
 /// The end of a comparison.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Over {
     pub(super) peer: NodeId,
     pub(super) epoch: Epoch,
+    pub(super) cells: Vec<Cell>,
     pub(super) differed: bool,
+    /// Envelopes here.
+    pub(super) of: usize,
+    /// How many of them the other side had had by an earlier comparison, and lacks ([SWP-6]).
+    pub(super) missing: usize,
 }
 
 impl Compares {
@@ -256,6 +265,9 @@ impl Compares {
             tries,
             stage: Stage::Asking { opening },
             held: BTreeMap::new(),
+            lacked: Vec::new(),
+            wanted: BTreeSet::new(),
+            began: now.mono,
             ends: now.mono.plus(EXCHANGE_LIFE),
             differed: false,
         };
@@ -277,8 +289,10 @@ impl Compares {
         };
         let (peer, exchange, opened) = key;
         one.differed |= !step.have.is_empty() || !step.want.is_empty();
+        one.wanted.extend(step.want.iter().copied());
         for item in &step.have {
             if let Some(held) = one.held.get(item) {
+                one.lacked.push(held.clone());
                 let copies = copies_left(context, one.epoch, held);
                 outcome
                     .lacking
@@ -300,7 +314,10 @@ impl Compares {
             outcome.over = Some(Over {
                 peer,
                 epoch: one.epoch,
+                cells: one.cells.clone(),
                 differed: one.differed,
+                of: envelopes(one.held.values()),
+                missing: one.missing(context, peer),
             });
             if opened && one.differed {
                 outcome.again = Some((one.epoch, peer, (one.cells, one.tries)));
@@ -330,6 +347,37 @@ impl Compares {
     }
 }
 
+impl UnderWay {
+    /// Envelopes that the other side lacks and surely had. It may only know that they were deleted.
+    fn missing(&self, context: &Context, peer: NodeId) -> usize {
+        let known = context.possession.borrow();
+        let is_missing = |held: &&Held| {
+            let Held::Envelope {
+                id,
+                address,
+                arrival,
+                expires,
+            } = held
+            else {
+                return false;
+            };
+            let cell = cell_of(address, context.network.cell_bits);
+            let place = (self.epoch, cell, peer);
+            let scale = context.network.scale;
+            !self
+                .wanted
+                .contains(&Tombstone::item_of(address, id, *expires))
+                && known.had_by_agreement(scale, place, *arrival, self.began)
+        };
+        self.lacked.iter().filter(is_missing).count()
+    }
+}
+
+fn envelopes<'a>(held: impl Iterator<Item = &'a Held>) -> usize {
+    held.filter(|held| matches!(held, Held::Envelope { .. }))
+        .count()
+}
+
 fn sent(to: NodeId, message: Compare, out: &mut Effects) -> Outcome {
     let outcome = Outcome {
         steps: 1,
@@ -341,7 +389,7 @@ fn sent(to: NodeId, message: Compare, out: &mut Effects) -> Outcome {
 }
 
 /// How many of its holders are present: what is left to lose.
-fn copies_left(context: &Context, epoch: Epoch, held: &Held) -> u8 {
+pub(super) fn copies_left(context: &Context, epoch: Epoch, held: &Held) -> u8 {
     let cell = cell_of(&held.address(), context.network.cell_bits);
     let placement = context.placement(epoch, cell);
     let present = placement.holders().iter().filter(|id| !context.is_away(id));

@@ -176,6 +176,7 @@ mod tests {
         Held::Envelope {
             id: EnvelopeId([number; 32]),
             address: MailboxAddress([number; 32]),
+            arrival: crate::time::Tick(0),
             expires: Hour(hour),
         }
     }

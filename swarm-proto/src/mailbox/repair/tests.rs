@@ -283,7 +283,7 @@ fn garbage_in_a_comparison_harms_nobody() {
 fn what_stands_for_a_thing_is_as_in_the_vectors() {
     use crate::crypto::Signature;
     use crate::store::{Held, Tombstone};
-    use crate::time::Hour;
+    use crate::time::{Hour, Tick};
     let keys = MailboxKeys {
         flags: 0,
         read: [1; 32],
@@ -292,6 +292,7 @@ fn what_stands_for_a_thing_is_as_in_the_vectors() {
     let envelope = Held::Envelope {
         id: EnvelopeId([2; 32]),
         address: keys.address(),
+        arrival: Tick(0),
         expires: Hour(9),
     };
     let tombstone = Held::Tombstone(Tombstone {

@@ -1,0 +1,331 @@
+//! Siblings sweep each other: once in a period each copy is proven, byte by byte, to another holder of it.
+//!
+//! 1. Each relay draws from the placement whom it sweeps in this period, and when ([SWP-4]).
+//! 2. V commits to its own proof, P answers with its own, V reveals ([SWP-3]): neither can echo the other.
+//! 3. If the proofs differ, both list what they have. What the other side lacks is sent to it as repair
+//!    sends it, and counts against it if it surely had it ([SWP-5], [SWP-6]).
+//! 4. Whoever loses too much is not counted on: the next in rank take its place ([SWP-7]).
+//!
+//! The bytes are read and hashed by the store. Source: `docs/spec/sweeps.md`.
+
+mod exchange;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::context::Context;
+use crate::crypto::Signature;
+use crate::effects::Effects;
+use crate::hash;
+use crate::id::NodeId;
+use crate::limits;
+use crate::members::possession::SETTLED_TICKS;
+use crate::place::Cell;
+use crate::store::{Held, Part, StoreDone};
+use crate::time::{Epoch, HOUR_MINUTES, Instant, Now, UnixTime};
+use crate::wire::sweeps::Sweep;
+
+use exchange::{Exchanges, Verdict};
+pub(crate) use exchange::{Key, Signing};
+
+/// Sweeps of one relay.
+#[derive(Debug)]
+pub(crate) struct Sweeps {
+    /// Up to which moment of the calendar sweeps were drawn.
+    drawn: Option<UnixTime>,
+    draw_at: Instant,
+    due: BTreeSet<Job>,
+    exchanges: Exchanges,
+    /// How often in a row a prover has not answered for a part.
+    silent: BTreeMap<Job, u8>,
+    counts: SweepCounts,
+}
+
+/// What is to be swept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Job {
+    pub(crate) epoch: Epoch,
+    pub(crate) cell: Cell,
+    pub(crate) part: Part,
+    pub(crate) prover: NodeId,
+}
+
+/// What sweeps did since the start, for the operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SweepCounts {
+    /// Sweeps that this relay opened.
+    pub opened: u64,
+    /// Sweeps that others opened with it.
+    pub answered: u64,
+    /// Of both, how many showed that both sides have the same.
+    pub equal: u64,
+    /// How many did not.
+    pub unequal: u64,
+    /// How many the other side left without an answer.
+    pub silent: u64,
+    /// How many the other side broke off by saying what cannot be.
+    pub broken: u64,
+    /// Envelopes that others had had and lacked.
+    pub missing: u64,
+    /// Envelopes that were read and hashed.
+    pub hashed: u64,
+    /// Bytes of messages, sent and received.
+    pub bytes: u64,
+}
+
+/// What follows from a sweep outside of it.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// Who lacks what of which epoch.
+    pub(crate) lacking: Vec<(NodeId, Held, Epoch)>,
+    /// Who is not counted on from here on.
+    pub(crate) failed: Option<NodeId>,
+}
+
+impl Sweeps {
+    /// Nothing was swept.
+    pub(crate) fn new(now: Now) -> Self {
+        Self {
+            drawn: None,
+            draw_at: now.mono,
+            due: BTreeSet::new(),
+            exchanges: Exchanges::default(),
+            silent: BTreeMap::new(),
+            counts: SweepCounts::default(),
+        }
+    }
+
+    /// What it did.
+    pub(crate) fn counts(&self) -> SweepCounts {
+        self.counts
+    }
+
+    /// A step of a sweep, verified.
+    pub(crate) fn step(
+        &mut self,
+        context: &Context,
+        now: Now,
+        from: NodeId,
+        message: Sweep,
+        out: &mut Effects,
+    ) -> Outcome {
+        let verdict = self
+            .exchanges
+            .step(context, now, from, message, &mut self.counts, out);
+        self.judge(context, now, verdict)
+    }
+
+    /// The store has read and hashed what is swept.
+    pub(crate) fn tags(
+        &mut self,
+        context: &Context,
+        now: Now,
+        key: Key,
+        done: StoreDone,
+        out: &mut Effects,
+    ) {
+        let too_many = self
+            .exchanges
+            .tags(context, now, key, done, &mut self.counts, out);
+        // Smaller parts, one after the other.
+        for job in too_many.iter().flat_map(|job| {
+            let part = |part| Job { part, ..*job };
+            job.part.children().map(part)
+        }) {
+            self.add(job);
+        }
+    }
+
+    /// A step is signed and goes out.
+    pub(crate) fn signed(
+        &mut self,
+        key: Key,
+        what: Signing,
+        signature: Signature,
+        out: &mut Effects,
+    ) {
+        self.exchanges
+            .signed(key, what, signature, &mut self.counts, out);
+    }
+
+    /// Does what is due. `live` says in which cells there is something.
+    pub(crate) fn wake(
+        &mut self,
+        context: &Context,
+        now: Now,
+        live: &BTreeMap<Epoch, BTreeSet<Cell>>,
+        out: &mut Effects,
+    ) -> Outcome {
+        if self.draw_at <= now.mono {
+            self.draw(context, now, live);
+        }
+        let mut outcome = Outcome::default();
+        for job in self.exchanges.ended(now, &mut self.counts) {
+            if let Some(failed) = self.unanswered(context, now, job) {
+                outcome.failed = Some(failed);
+            }
+        }
+        self.open_next(context, now, out);
+        outcome
+    }
+
+    /// When something is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let next =
+            (!self.due.is_empty() && self.exchanges.has_room()).then_some(Instant::default());
+        [Some(self.draw_at), next, self.exchanges.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Draws what this relay sweeps from the moment of the last draw until now ([SWP-4]).
+    fn draw(&mut self, context: &Context, now: Now, live: &BTreeMap<Epoch, BTreeSet<Cell>>) {
+        let period = context
+            .network
+            .scale
+            .minutes(HOUR_MINUTES * u64::from(context.network.sweep_hours.max(1)));
+        self.draw_at = now.mono.plus(period / DRAWS);
+        let from = self.drawn.replace(now.unix).unwrap_or(now.unix);
+        let oldest = context.network.scale.epoch_of(now.unix);
+        let oldest = oldest.minus(limits::EPOCHS_REMEMBERED);
+        self.silent.retain(|job, _| job.epoch >= oldest);
+        context.possession.borrow_mut().forget_before(oldest);
+        let Ok(period_ms) = u64::try_from(period.as_millis()) else {
+            return;
+        };
+        let first = from.0 / period_ms;
+        for number in first..=(now.unix.0 / period_ms).min(first.saturating_add(1)) {
+            for (epoch, cells) in live {
+                for cell in cells {
+                    for prover in provers(context, *epoch, *cell, number) {
+                        let at = number * period_ms
+                            + moment(&context.me, &prover, *epoch, *cell, number) % period_ms;
+                        if from.0 < at && at <= now.unix.0 {
+                            let (epoch, cell) = (*epoch, *cell);
+                            self.add(Job {
+                                epoch,
+                                cell,
+                                part: Part::ALL,
+                                prover,
+                            });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, job: Job) {
+        if self.due.len() < limits::SWEEPS_WAITING_MAX {
+            self.due.insert(job);
+        }
+    }
+
+    fn open_next(&mut self, context: &Context, now: Now, out: &mut Effects) {
+        while self.exchanges.has_room() {
+            let Some(job) = self.due.pop_first() else {
+                return;
+            };
+            let is_there = !context.is_away(&job.prover) && !context.is_gone(&job.prover);
+            if is_there && !context.clock_off {
+                self.exchanges.open(context, now, job, out);
+            }
+        }
+    }
+
+    /// A prover did not answer. Time-outs blame nobody, unless it is always the same question ([SWP-6]).
+    fn unanswered(&mut self, context: &Context, now: Now, job: Job) -> Option<NodeId> {
+        let place = (job.epoch, job.cell, job.prover);
+        // One that does not count this relay among the keepers has no reason to answer.
+        let should = context.possession.borrow().has_agreed(place);
+        if !should || context.is_gone(&job.prover) || context.is_away(&job.prover) {
+            return None;
+        }
+        if self.silent.len() >= limits::SWEEPS_WAITING_MAX && !self.silent.contains_key(&job) {
+            return None;
+        }
+        let times = self.silent.entry(job).or_insert(0);
+        *times = times.saturating_add(1);
+        if *times < SILENT_MAX {
+            return None;
+        }
+        self.silent.remove(&job);
+        let tick = context.network.scale.tick_of(now.unix);
+        let mut known = context.possession.borrow_mut();
+        known.swept(job.prover, 1, 1, tick).then_some(job.prover)
+    }
+
+    fn judge(&mut self, context: &Context, now: Now, verdict: Option<Verdict>) -> Outcome {
+        let mut outcome = Outcome::default();
+        let Some(verdict) = verdict else {
+            return outcome;
+        };
+        let Verdict {
+            job,
+            peer,
+            of,
+            lacking,
+            missing,
+        } = verdict;
+        self.silent.remove(&job);
+        self.counts.missing += missing as u64;
+        let tick = context.network.scale.tick_of(now.unix);
+        let mut known = context.possession.borrow_mut();
+        if known.swept(peer, of, missing, tick) {
+            outcome.failed = Some(peer);
+        }
+        let lacking = lacking.into_iter().map(|held| (peer, held, job.epoch));
+        outcome.lacking.extend(lacking);
+        outcome
+    }
+}
+
+/// Whom this relay sweeps in a cell in a period: each keeper is swept by one of the others, each time by another one
+/// ([SWP-4]).
+fn provers(context: &Context, epoch: Epoch, cell: Cell, period: u64) -> Vec<NodeId> {
+    let placement = context.placement(epoch, cell);
+    let mut keepers = context.keepers(&placement);
+    // Those that are not counted on may show that they keep what they have again.
+    for holder in placement.holders() {
+        if !keepers.contains(holder) && context.is_failed(holder) {
+            keepers.push(*holder);
+        }
+    }
+    let spread = u64::from(epoch.0)
+        .wrapping_mul(31)
+        .wrapping_add(u64::from(cell.0));
+    let is_mine = |prover: &NodeId| {
+        let others = keepers.iter().filter(|one| *one != prover);
+        let count = others.clone().count() as u64;
+        let turn = period.wrapping_add(spread).checked_rem(count).unwrap_or(0);
+        let turn = usize::try_from(turn).unwrap_or(0);
+        *prover != context.me && others.clone().nth(turn) == Some(&context.me)
+    };
+    keepers.iter().copied().filter(is_mine).collect()
+}
+
+/// When in a period: spread over it, so that sweeps do not come all at once.
+fn moment(opener: &NodeId, prover: &NodeId, epoch: Epoch, cell: Cell, period: u64) -> u64 {
+    let parts: [&[u8]; 5] = [
+        &opener.0,
+        &prover.0,
+        &epoch.0.to_be_bytes(),
+        &cell.0.to_be_bytes(),
+        &period.to_be_bytes(),
+    ];
+    let mut bytes = [0; 8];
+    hash::derive_into("poste sweep moment", &parts, &mut bytes);
+    u64::from_be_bytes(bytes) >> 1
+}
+
+/// How often in a period sweeps are drawn: at most so much later than their moment they are opened.
+const DRAWS: u32 = 32;
+/// Unanswered questions about one part, after which it counts as lost ([SWP-6]).
+const SILENT_MAX: u8 = 3;
+/// How long a step of a sweep may take: half a MiB to read and hash, and a round trip.
+const STEP_WAIT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! What other relays were found to have of what they had: a score each, and what it rests on.
+//!
+//! Blame needs certainty. A relay is blamed for lacking something only if this one knows from the relay itself
+//! that it had it: by its receipt, or by a comparison that ended equal ([SWP-5]). Both live in memory: after a
+//! restart nobody is blamed until the next comparison. Source: `docs/spec/sweeps.md`.
+
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+
+use crate::id::{EnvelopeId, NodeId};
+use crate::limits;
+use crate::mailbox::receipt::Promise;
+use crate::place::Cell;
+use crate::time::{Epoch, Instant, Now, Tick, TimeScale};
+
+/// Of all relays that this one sweeps with.
+#[derive(Debug, Default)]
+pub(crate) struct Possession {
+    scores: BTreeMap<NodeId, Score>,
+    receipts: BTreeMap<(Epoch, Cell, NodeId, EnvelopeId), Instant>,
+    agreements: BTreeMap<(Epoch, Cell, NodeId), (Tick, Instant)>,
+}
+
+/// How one relay keeps what it has undertaken to keep: Beta with forgetting ([SWP-6]).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Weight of what was there.
+    kept: f64,
+    /// Weight of what was not.
+    lost: f64,
+    /// Ranges swept.
+    pub ranges: u32,
+    /// Envelopes that it had had and lacked.
+    pub missing: u64,
+    /// The last time.
+    pub at: Tick,
+}
+
+impl Score {
+    /// Nothing is known.
+    pub fn new() -> Self {
+        Self {
+            kept: 1.0,
+            lost: 1.0,
+            ranges: 0,
+            missing: 0,
+            at: Tick(0),
+        }
+    }
+
+    /// The share that it keeps, by what is known: 0 to 1 ([SWP-6]).
+    pub fn share(&self) -> f64 {
+        self.kept / (self.kept + self.lost)
+    }
+
+    /// Another range: `missing` of the `of` envelopes that it should have were not there.
+    pub fn add(&mut self, of: usize, missing: usize, at: Tick) {
+        if of == 0 {
+            return;
+        }
+        let lost = share_of(missing.min(of), of);
+        self.kept = FORGETS * self.kept + (1.0 - lost);
+        self.lost = FORGETS * self.lost + LOSS_WEIGHT * lost;
+        self.ranges = self.ranges.saturating_add(1);
+        self.missing = self.missing.saturating_add(missing as u64);
+        self.at = at;
+    }
+
+    /// Whether it loses too much to be counted on.
+    pub fn is_failed(&self) -> bool {
+        self.ranges >= limits::SWEEPS_BEFORE_JUDGED && self.share() < FAILED_BELOW
+    }
+}
+
+impl Default for Score {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Possession {
+    /// Whether a relay loses too much of what it had to be counted on ([SWP-7]).
+    pub(crate) fn is_failed(&self, id: &NodeId) -> bool {
+        self.scores.get(id).is_some_and(Score::is_failed)
+    }
+
+    /// The relays that are not counted on.
+    pub(crate) fn failed(&self) -> usize {
+        self.scores
+            .values()
+            .filter(|score| score.is_failed())
+            .count()
+    }
+
+    /// What is known of a relay.
+    pub(crate) fn score(&self, id: &NodeId) -> Option<Score> {
+        self.scores.get(id).copied()
+    }
+
+    /// A range was swept; true if the relay is not counted on from here on.
+    pub(crate) fn swept(&mut self, id: NodeId, of: usize, missing: usize, at: Tick) -> bool {
+        if self.scores.len() >= limits::MEMBERS_MAX && !self.scores.contains_key(&id) {
+            return false;
+        }
+        let score = self.scores.entry(id).or_default();
+        let failed = score.is_failed();
+        score.add(of, missing, at);
+        !failed && score.is_failed()
+    }
+
+    /// A relay signed that it keeps an envelope.
+    pub(crate) fn receipted(&mut self, now: Now, from: NodeId, promise: &Promise) {
+        let key = (promise.epoch, promise.cell, from, promise.id);
+        if self.receipts.len() < limits::VOUCHED_MAX {
+            self.receipts.entry(key).or_insert(now.mono);
+        }
+    }
+
+    /// A comparison of a cell ended equal: the other side had all that was old enough.
+    pub(crate) fn agreed(
+        &mut self,
+        now: Now,
+        scale: TimeScale,
+        (epoch, cell, with): (Epoch, Cell, NodeId),
+    ) {
+        let key = (epoch, cell, with);
+        if self.agreements.len() < limits::VOUCHED_MAX || self.agreements.contains_key(&key) {
+            self.agreements
+                .insert(key, (scale.tick_of(now.unix), now.mono));
+        }
+        // What a comparison says, receipts of more than an hour ago need not say.
+        let (first, last) = ((epoch, cell, with, LOWEST), (epoch, cell, with, HIGHEST));
+        let hour = scale.minutes(u64::from(SETTLED_TICKS) * 10);
+        let old: alloc::vec::Vec<_> = self
+            .receipts
+            .range(first..=last)
+            .filter(|(_, at)| at.plus(hour) < now.mono)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in old {
+            self.receipts.remove(&key);
+        }
+    }
+
+    /// This relay took something into a cell long after it had arrived at the first holder: what was equal
+    /// before says nothing of it.
+    pub(crate) fn late(&mut self, epoch: Epoch, cell: Cell) {
+        let (first, last) = (
+            (epoch, cell, NodeId([0; 32])),
+            (epoch, cell, NodeId([0xff; 32])),
+        );
+        let keys: alloc::vec::Vec<_> = self
+            .agreements
+            .range(first..=last)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in keys {
+            self.agreements.remove(&key);
+        }
+    }
+
+    /// Whether `peer` is known to have had an envelope before `began`, long enough for it to show ([SWP-5]).
+    pub(crate) fn had(
+        &self,
+        scale: TimeScale,
+        (epoch, cell, peer): (Epoch, Cell, NodeId),
+        id: EnvelopeId,
+        arrival: Tick,
+        began: Instant,
+    ) -> bool {
+        let receipt = self.receipts.get(&(epoch, cell, peer, id));
+        receipt.is_some_and(|at| at.plus(settles(scale)) <= began)
+            || self.had_by_agreement(scale, (epoch, cell, peer), arrival, began)
+    }
+
+    /// The same, by a comparison alone: the other side then counted this one among the keepers of the cell.
+    pub(crate) fn had_by_agreement(
+        &self,
+        scale: TimeScale,
+        place: (Epoch, Cell, NodeId),
+        arrival: Tick,
+        began: Instant,
+    ) -> bool {
+        let agreement = self.agreements.get(&place);
+        agreement.is_some_and(|(tick, at)| {
+            arrival.plus(SETTLED_TICKS) < *tick && at.plus(settles(scale)) <= began
+        })
+    }
+
+    /// Whether a comparison of a cell with that relay ever ended equal.
+    pub(crate) fn has_agreed(&self, place: (Epoch, Cell, NodeId)) -> bool {
+        self.agreements.contains_key(&place)
+    }
+
+    /// Forgets what epochs before `oldest` had.
+    pub(crate) fn forget_before(&mut self, oldest: Epoch) {
+        self.receipts.retain(|(epoch, _, _, _), _| *epoch >= oldest);
+        self.agreements.retain(|(epoch, _, _), _| *epoch >= oldest);
+    }
+}
+
+/// How long before an exchange somebody must have been known to have something: reading takes a while.
+fn settles(scale: TimeScale) -> Duration {
+    scale
+        .minutes(u64::from(SETTLED_TICKS) * 10)
+        .min(SETTLES_MAX)
+}
+
+fn share_of(part: usize, of: usize) -> f64 {
+    // Both are bounded by what one sweep holds.
+    let number = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
+    number(part) / number(of).max(1.0)
+}
+
+/// Ticks after its arrival by which an envelope is at all its holders, if at all: an hour.
+pub(crate) const SETTLED_TICKS: u32 = 6;
+/// A minute is ample for a disk and a link.
+const SETTLES_MAX: Duration = Duration::from_secs(60);
+/// What a range weighs after the next one.
+const FORGETS: f64 = 0.95;
+/// What a lost share weighs against a kept one: 1 % loss is then noticed, one bad sector is not.
+const LOSS_WEIGHT: f64 = 10.0;
+/// Below this share a relay is not counted on.
+const FAILED_BELOW: f64 = 0.85;
+const LOWEST: EnvelopeId = EnvelopeId([0; 32]);
+const HIGHEST: EnvelopeId = EnvelopeId([0xff; 32]);
+
+#[cfg(test)]
+mod tests;
