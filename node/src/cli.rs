@@ -99,6 +99,9 @@ enum Verb {
         /// Show it again every two seconds
         #[arg(long)]
         watch: bool,
+        /// How that relay, named by the first digits of its node id, was found to keep what it had
+        #[arg(long, value_name = "NODE", conflicts_with = "watch")]
+        standing: Option<String>,
     },
     /// Hand over all that the running relay holds, so that it can be stopped for good
     Drain,
@@ -168,7 +171,11 @@ impl Cli {
                 init(&home()?, &network, profile.into(), common.json, voice)
             }
             Verb::Run { parent } => run_relay(home()?, parent, &common.log, parts),
-            Verb::Status { watch } => show_status(&home()?, watch, common.json, voice),
+            Verb::Status {
+                standing: Some(node),
+                ..
+            } => show_standing(&home()?, &node, common.json, voice),
+            Verb::Status { watch, .. } => show_status(&home()?, watch, common.json, voice),
             Verb::Drain => drain(&home()?, common.json, voice),
             Verb::Check => check_all(&home()?, common.json, voice),
             Verb::Config {
@@ -273,6 +280,15 @@ fn show_status(home: &Home, watch: bool, json: bool, voice: Voice) -> Result<(),
             tokio::time::sleep(WATCH_EVERY).await;
         }
     })
+}
+
+fn show_standing(home: &Home, node: &str, json: bool, voice: Voice) -> Result<(), RunFailure> {
+    let standing = small_runtime()?.block_on(status::ask_standing(&home.socket_path(), node))?;
+    if json {
+        return say_json(voice, &standing);
+    }
+    voice.raw(&status::standing_text(&standing));
+    Ok(())
 }
 
 /// How often a drain is looked at.

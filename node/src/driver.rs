@@ -19,11 +19,12 @@ use swarm_proto::crypto::{Crypto, SecretKey};
 use swarm_proto::effects::{Command, Effect, Effects, Event, Input, OpId, PeerChange, SignId};
 use swarm_proto::id::{EnvelopeId, NodeId, NodeKey};
 use swarm_proto::limits;
-use swarm_proto::mailbox::RepairState;
+
+use swarm_proto::members::possession::Score;
 use swarm_proto::members::{Address, Record};
 use swarm_proto::network::Network;
 use swarm_proto::onion::Generation;
-use swarm_proto::relay::{Relay, RelayConfig};
+use swarm_proto::relay::{Relay, RelayConfig, RelayState};
 use swarm_proto::store::{StoreDone, StoreOp, Usage};
 use swarm_proto::time::{Instant, Now, Tick, TimeScale, UnixTime};
 use swarm_proto::wire::Message;
@@ -74,10 +75,10 @@ pub trait Core: Send {
     fn step(&mut self, now: Now, input: Input, out: &mut Effects);
     /// As [`Relay::deadline`].
     fn deadline(&self) -> Option<Instant>;
-    /// As [`Relay::unfinished_copies`].
-    fn unfinished_copies(&self) -> usize;
-    /// As [`Relay::repair`].
-    fn repair(&self) -> RepairState;
+    /// As [`Relay::state`].
+    fn state(&self) -> RelayState;
+    /// As [`Relay::score`].
+    fn score(&self, id: &NodeId) -> Option<Score>;
 }
 
 impl Core for Relay {
@@ -89,12 +90,12 @@ impl Core for Relay {
         Self::deadline(self).map(|(at, _)| at)
     }
 
-    fn unfinished_copies(&self) -> usize {
-        Self::unfinished_copies(self)
+    fn state(&self) -> RelayState {
+        Self::state(self)
     }
 
-    fn repair(&self) -> RepairState {
-        Self::repair(self)
+    fn score(&self, id: &NodeId) -> Option<Score> {
+        Self::score(self, id)
     }
 }
 
@@ -150,7 +151,8 @@ pub(crate) struct Handle {
 
 /// What the operator may ask the loop.
 enum Question {
-    Usage(oneshot::Sender<(Usage, usize, RepairState)>),
+    Usage(oneshot::Sender<(Usage, RelayState)>),
+    Score(NodeId, oneshot::Sender<Option<Score>>),
     Drain(oneshot::Sender<io::Result<()>>),
     Holds(Vec<EnvelopeId>, oneshot::Sender<Vec<EnvelopeId>>),
 }
@@ -357,11 +359,18 @@ fn open_endpoint(
 }
 
 impl Handle {
-    /// What the store holds, how many acknowledged deposits are not everywhere yet, and how repair stands.
-    pub(crate) async fn usage(&self) -> Option<(Usage, usize, RepairState)> {
+    /// What the store holds, and how the relay stands.
+    pub(crate) async fn usage(&self) -> Option<(Usage, RelayState)> {
         let (to, answer) = oneshot::channel();
         self.questions.send(Question::Usage(to)).await.ok()?;
         answer.await.ok()
+    }
+
+    /// How another relay was found to keep what it had.
+    pub(crate) async fn score(&self, id: NodeId) -> Option<Score> {
+        let (to, answer) = oneshot::channel();
+        self.questions.send(Question::Score(id, to)).await.ok()?;
+        answer.await.ok().flatten()
     }
 
     /// Has the relay leave for good: it hands over what it holds.
@@ -528,14 +537,16 @@ impl Driver {
     fn tell(&mut self, question: Question) {
         match question {
             Question::Usage(to) => {
-                let unfinished = self.core.unfinished_copies();
-                let repair = self.core.repair();
+                let state = self.core.state();
                 self.store.submit(StoreOp::Usage, move |done| {
                     if let StoreDone::Usage(usage) = done {
                         // The asker may have given up meanwhile.
-                        let _given_up = to.send((usage, unfinished, repair));
+                        let _given_up = to.send((usage, state));
                     }
                 });
+            }
+            Question::Score(id, to) => {
+                let _given_up = to.send(self.core.score(&id));
             }
             Question::Drain(to) => {
                 let kept = self.memory.keep_leaving();

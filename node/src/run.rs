@@ -9,6 +9,7 @@ use data_encoding::HEXLOWER;
 use poste_link::network_file::NetworkFile;
 use poste_link::{LinkConfig, LinkCount};
 use swarm_proto::effects::{Command, Input, PeerChange};
+use swarm_proto::id::NodeId;
 use swarm_proto::limits;
 use swarm_proto::members::{Address, Eligible};
 use swarm_proto::network::Network;
@@ -26,7 +27,8 @@ use crate::home::{Home, HomeLock};
 use crate::keys::{Keys, Seed};
 use crate::shutdown;
 use crate::status::{
-    self, CLOCK_WARN_MS, DrainSource, HoldsSource, Repair, Sources, Status, StatusSource, Verdict,
+    self, CLOCK_WARN_MS, DrainSource, HoldsSource, Repair, Sources, Standing, StandingSource,
+    Status, StatusSource, Sweeps, Verdict,
 };
 use crate::store::StoreConfig;
 
@@ -126,6 +128,7 @@ fn start(
     let sources = Sources {
         holds: holds_source(relay.clone()),
         drain: drain_source(relay.clone()),
+        standing: standing_source(relay.clone(), Arc::new(site.network.network.clone())),
         status: status_source(config, site, relay, discovery),
     };
     status::serve(&site.home.socket_path(), sources, tracker, stop.clone())?;
@@ -283,6 +286,35 @@ fn holds_source(relay: Handle) -> HoldsSource {
     })
 }
 
+fn standing_source(relay: Handle, network: Arc<Network>) -> StandingSource {
+    Arc::new(move |prefix| {
+        let (relay, network) = (relay.clone(), Arc::clone(&network));
+        Box::pin(async move {
+            let members = relay.gate.book.members();
+            let ids = members.iter().flat_map(|members| members.iter());
+            let ids = ids.map(|member| member.id().to_hex());
+            let named: Vec<String> = ids.filter(|id| id.starts_with(&prefix)).collect();
+            let node = match named.as_slice() {
+                [one] => one.clone(),
+                [] => return Err(format!("no member's id begins with {prefix}")),
+                many => return Err(format!("{} members' ids begin with {prefix}", many.len())),
+            };
+            let id = NodeId::from_hex(&node).ok_or("not a node id")?;
+            let score = relay.score(id).await.unwrap_or_default();
+            let last = network.scale.tick_start(score.at).0;
+            Ok(Standing {
+                node,
+                share: (score.ranges > 0).then(|| score.share()),
+                ranges: score.ranges,
+                ranges_needed: limits::SWEEPS_BEFORE_JUDGED,
+                missing: score.missing,
+                last_ms: (score.ranges > 0).then_some(last),
+                is_counted_on: !score.is_failed(),
+            })
+        })
+    })
+}
+
 fn drain_source(relay: Handle) -> DrainSource {
     Arc::new(move || {
         let relay = relay.clone();
@@ -326,7 +358,7 @@ fn fill_members(status: &mut Status, relay: &Handle, network: &Network) {
 
 async fn fill_store(status: &mut Status, relay: &Handle) {
     let asked = tokio::time::timeout(USAGE_WAIT, relay.usage()).await;
-    let Ok(Some((usage, unfinished, repair))) = asked else {
+    let Ok(Some((usage, state))) = asked else {
         return;
     };
     status.held.envelopes = usage.envelopes;
@@ -334,9 +366,10 @@ async fn fill_store(status: &mut Status, relay: &Handle) {
     status.held.mailboxes = usage.mailboxes;
     status.held.tombstones = usage.tombstones;
     status.held.cards = usage.cards;
-    status.held.copies_unfinished = number(unfinished);
+    status.held.copies_unfinished = number(state.unfinished_copies);
     status.held.acknowledged = relay.tally.acknowledged.load(Ordering::Relaxed);
     status.held.expired = relay.tally.expired.load(Ordering::Relaxed);
+    let (repair, sweeps) = (state.repair, state.sweeps);
     status.repair = Repair {
         away: number(repair.away),
         comparing: number(repair.comparing),
@@ -347,6 +380,18 @@ async fn fill_store(status: &mut Status, relay: &Handle) {
         bytes: repair.counts.bytes,
         pushed: repair.counts.pushed,
         drained: repair.drained,
+    };
+    status.sweeps = Sweeps {
+        opened: sweeps.opened,
+        answered: sweeps.answered,
+        equal: sweeps.equal,
+        unequal: sweeps.unequal,
+        silent: sweeps.silent,
+        broken: sweeps.broken,
+        missing: sweeps.missing,
+        hashed: sweeps.hashed,
+        bytes: sweeps.bytes,
+        failed: number(state.failed),
     };
     status.store.used_bytes = usage.weight();
     status.store.full = status.store.used_bytes >= status.store.budget_bytes;

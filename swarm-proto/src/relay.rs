@@ -67,6 +67,19 @@ pub struct Relay {
     sweeps: Sweeps,
 }
 
+/// How a relay stands, for its operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RelayState {
+    /// As [`Relay::unfinished_copies`].
+    pub unfinished_copies: usize,
+    /// As [`Relay::repair`].
+    pub repair: RepairState,
+    /// As [`Relay::sweeps`].
+    pub sweeps: SweepCounts,
+    /// As [`Relay::failed`].
+    pub failed: usize,
+}
+
 /// Why a relay wants to be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
@@ -186,9 +199,19 @@ impl Relay {
         self.sweeps.counts()
     }
 
-    /// How many relays are not counted on because of what they lost.
+    /// How many relays are not counted on because of what they lost ([SWP-7]).
     pub fn failed(&self) -> usize {
         self.context.possession.borrow().failed()
+    }
+
+    /// What the operator is shown.
+    pub fn state(&self) -> RelayState {
+        RelayState {
+            unfinished_copies: self.unfinished_copies(),
+            repair: self.repair(),
+            sweeps: self.sweeps(),
+            failed: self.failed(),
+        }
     }
 
     /// How another relay was found to keep what it had.

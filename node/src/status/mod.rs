@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use socket::{
-    DrainSource, HoldsSource, SocketFailure, Sources, StatusSource, ask, ask_drain, ask_holds,
-    serve,
+    DrainSource, HoldsSource, SocketFailure, Sources, StandingSource, StatusSource, ask, ask_drain,
+    ask_holds, ask_standing, serve,
 };
-pub use table::table;
+pub use table::{standing_text, table};
 
 /// One snapshot. Fields that a relay does not know are zero or `null`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,8 @@ pub struct Status {
     pub held: Held,
     /// What siblings compare and send each other, so that every envelope stays at R relays.
     pub repair: Repair,
+    /// What sweeps found.
+    pub sweeps: Sweeps,
     /// Its links.
     pub links: Links,
     /// Onions that came.
@@ -158,6 +160,51 @@ pub struct Repair {
     pub pushed: u64,
     /// Whether a relay that leaves has handed everything over; `null` for one that stays.
     pub drained: Option<bool>,
+}
+
+/// What sweeps found since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sweeps {
+    /// Sweeps that this relay opened.
+    pub opened: u64,
+    /// Sweeps that others opened with it.
+    pub answered: u64,
+    /// Of both, how many showed that both sides have the same.
+    pub equal: u64,
+    /// How many did not.
+    pub unequal: u64,
+    /// How many were left without an answer.
+    pub silent: u64,
+    /// How many were broken off because the other side said what cannot be.
+    pub broken: u64,
+    /// Envelopes that other relays had had and lacked.
+    pub missing: u64,
+    /// Envelopes that were read and hashed.
+    pub hashed: u64,
+    /// Bytes of messages.
+    pub bytes: u64,
+    /// Relays that are not counted on because of what they lost.
+    pub failed: u64,
+}
+
+/// How another relay was found to keep what it had.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Its node id.
+    pub node: String,
+    /// The share that it keeps, 0 to 1; `null` if it was never swept by this relay.
+    pub share: Option<f64>,
+    /// Ranges that were swept.
+    pub ranges: u32,
+    /// Ranges after which it is judged.
+    pub ranges_needed: u32,
+    /// Envelopes that it had had and lacked.
+    pub missing: u64,
+    /// The last time, in milliseconds since 1970.
+    pub last_ms: Option<u64>,
+    /// Whether this relay counts on it.
+    pub is_counted_on: bool,
 }
 
 /// Onions that came.

@@ -2,7 +2,8 @@
 //!
 //! One line of JSON asks, one line answers: `{"ask":"status"}` is answered by
 //! `{"ok":true,"status":{...}}`, `{"ask":{"holds":["<envelope id>", ...]}}` by `{"ok":true,"holds":[...]}`
-//! with those of the ids that are durable here, `{"ask":"drain"}`, after which the relay hands over what it
+//! with those of the ids that are durable here, `{"ask":{"standing":"<first digits of a node id>"}}` by
+//! `{"ok":true,"standing":{...}}`, `{"ask":"drain"}`, after which the relay hands over what it
 //! holds and leaves, by `{"ok":true}`, anything else by `{"ok":false,"error":"..."}`. Stopping a relay is a
 //! signal's work.
 
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use super::Status;
+use super::{Standing, Status};
 use swarm_proto::id::EnvelopeId;
 use swarm_proto::limits;
 
@@ -36,6 +37,10 @@ pub type HoldsSource =
 /// Has the relay leave for good.
 pub type DrainSource = Arc<dyn Fn() -> BoxFuture<'static, io::Result<()>> + Send + Sync>;
 
+/// Says how the relay whose node id begins so was found to keep what it had, or why not.
+pub type StandingSource =
+    Arc<dyn Fn(String) -> BoxFuture<'static, Result<Standing, String>> + Send + Sync>;
+
 /// Where the socket's answers come from.
 #[derive(Clone)]
 pub struct Sources {
@@ -45,6 +50,8 @@ pub struct Sources {
     pub holds: HoldsSource,
     /// What drains the relay.
     pub drain: DrainSource,
+    /// How others stand.
+    pub standing: StandingSource,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -60,6 +67,8 @@ enum Ask {
     Drain,
     /// Envelope ids, 64 hexadecimal digits each.
     Holds(Vec<String>),
+    /// The first hexadecimal digits of a node id.
+    Standing(String),
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -69,6 +78,8 @@ struct Answer {
     status: Option<Status>,
     #[serde(skip_serializing_if = "Option::is_none")]
     holds: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    standing: Option<Standing>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -169,6 +180,16 @@ async fn talk(stream: UnixStream, sources: Sources) -> io::Result<()> {
             Ok(Request {
                 ask: Ask::Holds(ids),
             }) => holds(&sources, &ids).await.unwrap_or_else(Answer::no),
+            Ok(Request {
+                ask: Ask::Standing(node),
+            }) => match (sources.standing)(node).await {
+                Ok(standing) => Answer {
+                    ok: true,
+                    standing: Some(standing),
+                    ..Answer::default()
+                },
+                Err(error) => Answer::no(error),
+            },
             Err(error) => Answer::no(error.to_string()),
         };
         let mut text = serde_json::to_string(&answer)?;
@@ -217,6 +238,12 @@ pub async fn ask(path: &Path) -> Result<Status, SocketFailure> {
 pub async fn ask_holds(path: &Path, ids: Vec<String>) -> Result<Vec<String>, SocketFailure> {
     let answer = question(path, Ask::Holds(ids)).await?;
     answer.holds.ok_or_else(|| nothing(answer.error))
+}
+
+/// Asks the relay whose socket is at `path` how the relay whose node id begins with `node` stands there.
+pub async fn ask_standing(path: &Path, node: &str) -> Result<Standing, SocketFailure> {
+    let answer = question(path, Ask::Standing(node.to_lowercase())).await?;
+    answer.standing.ok_or_else(|| nothing(answer.error))
 }
 
 /// Has the relay whose socket is at `path` leave for good; [`Status::repair`] tells how far it is.
@@ -337,6 +364,7 @@ mod tests {
                 Box::pin(async move { Some(ids.into_iter().filter(odd).collect()) })
             }),
             drain: Arc::new(|| Box::pin(async { Ok(()) })),
+            standing: Arc::new(|node| Box::pin(async move { Err(format!("no {node}")) })),
         }
     }
 

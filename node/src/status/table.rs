@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Status, Verdict};
+use super::{Standing, Status, Verdict};
 use crate::say::Voice;
 
 /// The status as lines of text, each ended by a newline.
@@ -64,6 +64,7 @@ pub fn table(status: &Status, voice: Voice) -> String {
         ),
     );
     row("repair", repair(status, voice));
+    row("sweeps", sweeps(status, voice));
     row("disk", disk(status, voice));
     row("clock", clock(status, voice));
     let refused: u64 = status.refusals.values().sum();
@@ -103,6 +104,46 @@ fn repair(status: &Status, voice: Voice) -> String {
         Some(false) => format!("{}: {text}", voice.warn("LEAVING")),
         Some(true) => format!("{}, it may be stopped for good", voice.good("handed over")),
     }
+}
+
+fn sweeps(status: &Status, voice: Voice) -> String {
+    let sweeps = &status.sweeps;
+    let text = format!(
+        "{} opened, {} answered: {} equal, {} not; {} letters missing at others",
+        sweeps.opened, sweeps.answered, sweeps.equal, sweeps.unequal, sweeps.missing
+    );
+    if sweeps.failed == 0 {
+        text
+    } else {
+        let failed = format!("{} relays not counted on", sweeps.failed);
+        format!("{text}; {}", voice.warn(&failed))
+    }
+}
+
+/// What is known of another relay, and what follows, in words.
+pub fn standing_text(standing: &Standing) -> String {
+    let Standing {
+        node,
+        ranges,
+        ranges_needed,
+        missing,
+        ..
+    } = standing;
+    let Some(share) = standing.share else {
+        return format!(
+            "{node}\nnever swept by this relay, or not since it started; it is counted on\n"
+        );
+    };
+    let verdict = if !standing.is_counted_on {
+        "below 0.85: it is not counted on, others take its place here".to_owned()
+    } else if ranges < ranges_needed {
+        format!("counted on; judged after {ranges_needed} ranges")
+    } else {
+        "counted on".to_owned()
+    };
+    format!(
+        "{node}\n{ranges} ranges swept, {missing} letters missing that it had had\nscore {share:.3}: {verdict}\n"
+    )
 }
 
 fn disk(status: &Status, voice: Voice) -> String {
