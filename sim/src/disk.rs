@@ -9,6 +9,7 @@ use swarm_proto::effects::OpId;
 use swarm_proto::id::EnvelopeId;
 use swarm_proto::store::{MemStore, StoreDone, StoreOp};
 
+use crate::adversary::Lie;
 use crate::chance::Chance;
 
 /// How fast a disk is.
@@ -29,6 +30,7 @@ pub struct Disk {
     store: MemStore,
     waiting: VecDeque<(u64, OpId, StoreOp)>,
     free_at: u64,
+    lie: Option<Lie>,
 }
 
 impl Disk {
@@ -39,7 +41,18 @@ impl Disk {
             store: MemStore::new(),
             waiting: VecDeque::new(),
             free_at: 0,
+            lie: None,
         }
+    }
+
+    /// What its relay is told is not always the truth from here on.
+    pub fn corrupt(&mut self, lie: Lie) {
+        self.lie = Some(lie);
+    }
+
+    /// Whether it lies.
+    pub fn lies(&self) -> bool {
+        self.lie.is_some()
     }
 
     /// Takes an operation in and says when it will be answered.
@@ -62,7 +75,11 @@ impl Disk {
             return None;
         }
         let (_, op, request) = self.waiting.pop_front()?;
-        let done = self.store.apply(request.clone());
+        let instead = self.lie.and_then(|lie| lie.instead(&request));
+        let mut done = instead.unwrap_or_else(|| self.store.apply(request.clone()));
+        if let Some(lie) = self.lie {
+            lie.bend(&mut done);
+        }
         Some((op, request, done))
     }
 

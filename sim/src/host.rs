@@ -374,7 +374,9 @@ impl World {
                 return;
             };
             match (&request, &done) {
-                (StoreOp::Put { row, .. }, StoreDone::Kept { fresh: true, .. }) => {
+                (StoreOp::Put { row, .. }, StoreDone::Kept { fresh: true, .. })
+                    if self.has_row(number, row.envelope.id()) =>
+                {
                     self.row_kept(number, row.envelope.id());
                 }
                 (StoreOp::Expire { hour }, StoreDone::Expired { .. }) => {

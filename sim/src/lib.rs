@@ -9,12 +9,13 @@
 //! 4. [`host`]: a relay's driver; [`people`]: a correspondent's; [`road`]: how a request gets from one to
 //!    the other
 //! 5. [`check`]: what must hold at every moment
-//! 6. [`habits`]: what people do all day, for long runs
+//! 6. [`habits`]: what people do all day, for long runs; [`adversary`]: how relays lie
 //!
 //! The same scenario and seed give the same history on every platform: times are integers, transcendental
 //! functions are those of `libm`, nothing iterates over a hash map. What real relays have and this world
-//! has not: bandwidth, queues of links, processor time, liars.
+//! has not: bandwidth, queues of links, processor time.
 
+pub mod adversary;
 pub mod chance;
 pub mod check;
 pub mod churn;

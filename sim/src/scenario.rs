@@ -38,6 +38,8 @@ pub struct Scenario {
     pub churn: Churn,
     /// What people do by themselves.
     pub habits: Habits,
+    /// Hours in which each copy is swept once.
+    pub sweep_hours: u16,
     /// Whose arithmetic.
     pub cryptography: Cryptography,
     /// Whether every message is encoded and read back; costs about a tenth of the time.
@@ -74,6 +76,7 @@ impl Scenario {
             },
             churn: Churn::default(),
             habits: Habits::default(),
+            sweep_hours: 24,
             cryptography: Cryptography::Null,
             weigh_messages: true,
         }
@@ -103,6 +106,7 @@ impl Scenario {
         network.scale = self.scale();
         network.guard_age_h = 0;
         network.hold_age_h = 0;
+        network.sweep_hours = self.sweep_hours;
         network.reachability = Reachability::Assume;
         Arc::new(network)
     }

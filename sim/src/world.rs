@@ -11,10 +11,12 @@ use swarm_proto::client::Source;
 use swarm_proto::crypto::Crypto;
 use swarm_proto::effects::Effects;
 use swarm_proto::id::{EnvelopeId, NetworkId, NodeId};
+use swarm_proto::members::possession::Score;
 use swarm_proto::network::Network;
 use swarm_proto::time::{Hour, Instant, Now, UnixTime};
 use swarm_proto::wire::Message;
 
+use crate::adversary::Lie;
 use crate::check::{Checks, History, Totals};
 use crate::host::Host;
 use crate::links::{Links, Node};
@@ -205,6 +207,23 @@ impl World {
     /// Starts a relay that is down.
     pub fn restart(&mut self, relay: RelayNo) {
         self.start_relay(relay.0);
+    }
+
+    /// Makes a relay's disk lie from here on; its machine stays honest.
+    pub fn corrupt(&mut self, relay: RelayNo, lie: Lie) {
+        if let Some(host) = self.host_mut(relay.0) {
+            host.disk.corrupt(lie);
+        }
+    }
+
+    pub(crate) fn lies(&self, relay: u32) -> bool {
+        self.host(relay).is_some_and(|host| host.disk.lies())
+    }
+
+    /// How one relay was found by another to keep what it had.
+    pub fn score(&self, by: RelayNo, of: RelayNo) -> Option<Score> {
+        let id = self.host(of.0)?.id();
+        self.host(by.0)?.relay()?.score(&id)
     }
 
     /// Sets a relay's clock off the true time, in milliseconds.

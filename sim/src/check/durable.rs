@@ -117,7 +117,8 @@ impl World {
             return;
         }
         for relay in holders.iter().copied() {
-            if !self.has_row(relay, promise.id) && !self.is_destroyed(relay) {
+            let should = !self.is_destroyed(relay) && !self.lies(relay);
+            if should && !self.has_row(relay, promise.id) {
                 self.fault(Fault::NotDurable { letter, relay });
             }
         }
@@ -179,8 +180,14 @@ impl World {
             .iter()
             .filter_map(|id| self.number_of(id))
             .collect();
+        let lies: BTreeSet<u32> = holders
+            .iter()
+            .copied()
+            .filter(|one| self.lies(*one))
+            .collect();
         let (with, without): (Vec<u32>, Vec<u32>) = holders
             .into_iter()
+            .filter(|relay| !lies.contains(relay))
             .partition(|relay| self.has_row(*relay, id) || self.is_destroyed(*relay));
         // With fewer than W nothing was promised: at the end of an epoch others decline for good.
         if with.len() >= usize::from(self.network.receipts) {
@@ -213,7 +220,7 @@ impl World {
         })
     }
 
-    fn has_row(&mut self, relay: u32, id: EnvelopeId) -> bool {
+    pub(crate) fn has_row(&mut self, relay: u32, id: EnvelopeId) -> bool {
         self.host_mut(relay).is_some_and(|host| host.disk.has(id))
     }
 
