@@ -6,6 +6,7 @@ mod delivery;
 mod demo;
 mod discovery;
 mod hostile;
+mod liars;
 mod links;
 mod poste;
 mod repair;
