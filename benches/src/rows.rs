@@ -9,13 +9,17 @@ use std::time::{Duration, Instant};
 
 use poste_node::store::{GROUP_OPS_MAX, Store, StoreConfig};
 use swarm_proto::envelope::SizeClass;
-use swarm_proto::store::{Cursor, StoreDone, StoreOp};
-use swarm_proto::time::Hour;
+use swarm_proto::limits::SWEEP_ITEMS_MAX;
+use swarm_proto::place::Cell;
+use swarm_proto::store::{Cursor, Part, StoreDone, StoreOp, Swept, tag_of};
+use swarm_proto::time::{Hour, Tick};
 
 use crate::failure::BenchFailure;
 use crate::row::Row;
 use crate::sqlite::Sqlite;
-use crate::store::{Engine, ROWS_PER_MAILBOX, deposits_per_second, keys_of, small_put};
+use crate::store::{
+    Engine, ROWS_PER_MAILBOX, deposits_per_second, keys_of, small_epoch, small_put,
+};
 
 /// Durable deposits a second at 1, 64 and 1,024 writers; about `most` of wall time. Folders are made
 /// and emptied in `folder`.
@@ -140,6 +144,12 @@ pub fn measure_filled(
             return Err(BenchFailure::Wrong("a page is not full"));
         }
     }
+    let mut sweeps = (Vec::new(), Vec::new());
+    for step in 0..SWEEPS {
+        let (swept, floor) = sweep(&store, Cell(step))?;
+        sweeps.0.push(swept);
+        sweeps.1.push(floor);
+    }
     let start = Instant::now();
     let done = store.ask(StoreOp::Expire { hour: expires });
     let expired = micros(start) / 1e3;
@@ -153,6 +163,7 @@ pub fn measure_filled(
     let _ = store.close();
     Ok(vec![
         Row::beside("store/page/20-small/sqlite", "us", &pages.0, &pages.1),
+        Row::beside("store/sweep/envelope/blake3", "us", &sweeps.0, &sweeps.1),
         Row::beside(
             "store/expiry/100k/sqlite-delete",
             "ms",
@@ -179,6 +190,36 @@ fn page(store: &Store, mailbox: u64) -> Result<f64, BenchFailure> {
     }
 }
 
+/// The microseconds an envelope that a sweep of one cell takes, and those of the bare keyed hash.
+fn sweep(store: &Store, cell: Cell) -> Result<(f64, f64), BenchFailure> {
+    let key = [4; 32];
+    let op = StoreOp::Tags {
+        swept: Swept {
+            epoch: small_epoch(),
+            cell,
+            part: Part::ALL,
+            arrived_by: Tick(u32::MAX),
+            ends_from: Hour(0),
+        },
+        cell_bits: SWEEP_CELL_BITS,
+        key,
+        items_max: SWEEP_ITEMS_MAX,
+    };
+    let start = Instant::now();
+    let done = store.ask(op);
+    let took = micros(start);
+    let StoreDone::Tags(tags) = done else {
+        return Err(BenchFailure::Wrong("a cell was not swept"));
+    };
+    let count = tags.len().max(1) as f64;
+    let body = vec![0x5a; SizeClass::Small.envelope_bytes()];
+    let start = Instant::now();
+    for _ in &tags {
+        std::hint::black_box(tag_of(&key, std::hint::black_box(&body)));
+    }
+    Ok((took / count, micros(start) / count))
+}
+
 fn micros(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e6
 }
@@ -194,3 +235,6 @@ const ROUNDS: usize = 5;
 const WRITERS: usize = 1_024;
 const PAGE_ROWS: usize = 20;
 const PAGES: u64 = 1_001;
+/// Cells of about 200 rows, a sweep's size.
+const SWEEP_CELL_BITS: u8 = 9;
+const SWEEPS: u16 = 101;

@@ -13,7 +13,7 @@ use swarm_proto::crypto::Signature;
 use swarm_proto::envelope::{Envelope, EnvelopeHeader, ExpiryClass, SizeClass};
 use swarm_proto::hash::derive;
 use swarm_proto::store::{MailboxKeys, Quota, Row, StoreDone, StoreOp};
-use swarm_proto::time::{Hour, Tick};
+use swarm_proto::time::{Epoch, Hour, Tick};
 
 use crate::failure::BenchFailure;
 use crate::sqlite::Sqlite;
@@ -77,7 +77,7 @@ pub fn small_put(number: u64, expires: Hour) -> Result<StoreOp, BenchFailure> {
     let header = EnvelopeHeader {
         size: SizeClass::Small,
         expiry: ExpiryClass::Days14,
-        made: Tick(2_983_335),
+        made: MADE,
         address: keys.address(),
     };
     let mut body = vec![0x5a; SizeClass::Small.body_bytes()];
@@ -95,6 +95,11 @@ pub fn small_put(number: u64, expires: Hour) -> Result<StoreOp, BenchFailure> {
         expires,
         quota: Quota::of(&keys),
     })
+}
+
+/// The epoch of all rows of [`small_put`].
+pub fn small_epoch() -> Epoch {
+    MADE.epoch()
 }
 
 fn poste(
@@ -158,5 +163,6 @@ fn sqlite(folder: &Path, rows: usize, duration: Duration) -> Result<Deposits, Be
 
 /// So many rows lie in each mailbox.
 pub const ROWS_PER_MAILBOX: u64 = 25;
+const MADE: Tick = Tick(2_983_335);
 /// When the rows of a measurement end; nothing expires while it lasts.
 pub const END: Hour = Hour(497_500);
