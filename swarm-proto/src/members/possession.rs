@@ -18,7 +18,17 @@ use crate::time::{Epoch, Instant, Now, Tick, TimeScale};
 pub(crate) struct Possession {
     scores: BTreeMap<NodeId, Score>,
     receipts: BTreeMap<(Epoch, Cell, NodeId, EnvelopeId), Instant>,
-    agreements: BTreeMap<(Epoch, Cell, NodeId), (Tick, Instant)>,
+    agreements: BTreeMap<(Epoch, Cell, NodeId), Agreement>,
+}
+
+/// Equal comparisons of one cell with one relay: two of them are known, since the last is seldom old enough.
+#[derive(Clone, Copy, Debug)]
+struct Agreement {
+    /// The tick of one that is old enough to blame by.
+    settled: Option<Tick>,
+    /// One that gets older.
+    last: Tick,
+    at: Instant,
 }
 
 /// How one relay keeps what it has undertaken to keep: Beta with forgetting ([SWP-6]).
@@ -124,9 +134,20 @@ impl Possession {
         (epoch, cell, with): (Epoch, Cell, NodeId),
     ) {
         let key = (epoch, cell, with);
-        if self.agreements.len() < limits::VOUCHED_MAX || self.agreements.contains_key(&key) {
-            self.agreements
-                .insert(key, (scale.tick_of(now.unix), now.mono));
+        let fresh = Agreement {
+            settled: None,
+            last: scale.tick_of(now.unix),
+            at: now.mono,
+        };
+        if let Some(known) = self.agreements.get_mut(&key) {
+            if known.at.plus(settles(scale)) <= now.mono {
+                *known = Agreement {
+                    settled: Some(known.last),
+                    ..fresh
+                };
+            }
+        } else if self.agreements.len() < limits::VOUCHED_MAX {
+            self.agreements.insert(key, fresh);
         }
         // What a comparison says, receipts of more than an hour ago need not say.
         let (first, last) = ((epoch, cell, with, LOWEST), (epoch, cell, with, HIGHEST));
@@ -181,10 +202,15 @@ impl Possession {
         arrival: Tick,
         began: Instant,
     ) -> bool {
-        let agreement = self.agreements.get(&place);
-        agreement.is_some_and(|(tick, at)| {
-            arrival.plus(SETTLED_TICKS) < *tick && at.plus(settles(scale)) <= began
-        })
+        let agreed = self.agreements.get(&place).and_then(|known| {
+            let is_old = known.at.plus(settles(scale)) <= began;
+            if is_old {
+                Some(known.last)
+            } else {
+                known.settled
+            }
+        });
+        agreed.is_some_and(|tick| arrival.plus(SETTLED_TICKS) < tick)
     }
 
     /// Whether a comparison of a cell with that relay ever ended equal.
@@ -199,11 +225,10 @@ impl Possession {
     }
 }
 
-/// How long before an exchange somebody must have been known to have something: reading takes a while.
+/// How long before an exchange somebody must have been known to have something. An envelope that was deposited
+/// twice may have come there later than here, and is not swept there before an hour has passed ([SWP-1]).
 fn settles(scale: TimeScale) -> Duration {
-    scale
-        .minutes(u64::from(SETTLED_TICKS) * 10)
-        .min(SETTLES_MAX)
+    scale.minutes(SETTLES_MINUTES)
 }
 
 fn share_of(part: usize, of: usize) -> f64 {
@@ -214,8 +239,8 @@ fn share_of(part: usize, of: usize) -> f64 {
 
 /// Ticks after its arrival by which an envelope is at all its holders, if at all: an hour.
 pub(crate) const SETTLED_TICKS: u32 = 6;
-/// A minute is ample for a disk and a link.
-const SETTLES_MAX: Duration = Duration::from_secs(60);
+/// An hour and a tick.
+const SETTLES_MINUTES: u64 = 70;
 /// What a range weighs after the next one.
 const FORGETS: f64 = 0.95;
 /// What a lost share weighs against a kept one: 1 % loss is then noticed, one bad sector is not.

@@ -110,7 +110,17 @@ fn only_what_was_agreed_on_after_its_first_hour_was_surely_there() {
     known.agreed(at(100), SCALE, PLACE);
     assert!(had(&known, 20, 500));
     assert!(!had(&known, 60, 500), "it may have come to one side alone");
-    assert!(!had(&known, 20, 100), "the exchange may have begun before");
+    assert!(
+        !had(&known, 20, 160),
+        "it may have come there within the hour"
+    );
+    // Every hour another one: the older counts until the younger is old enough.
+    for minutes in [140, 180, 220] {
+        known.agreed(at(minutes), SCALE, PLACE);
+        assert!(had(&known, 20, minutes + 60), "{minutes}");
+    }
+    assert!(!had(&known, 130, 240));
+    assert!(had(&known, 110, 260));
     known.late(Epoch(3), Cell(9));
     assert!(!had(&known, 20, 500));
     known.agreed(at(600), SCALE, PLACE);
@@ -134,16 +144,17 @@ fn a_receipt_counts_until_a_comparison_says_the_same() {
     let had =
         |known: &Possession, began: u64| known.had(SCALE, PLACE, ID, tick(10), at(began).mono);
     assert!(
-        !had(&known, 10),
-        "it is being written while the sweep reads"
+        !had(&known, 79),
+        "by its own arrival there it may not be swept yet"
     );
-    assert!(had(&known, 12));
+    assert!(had(&known, 80));
     known.agreed(at(50), SCALE, PLACE);
     assert!(
-        had(&known, 52),
+        had(&known, 81),
         "younger than an hour: the comparison says nothing of it"
     );
     known.agreed(at(200), SCALE, PLACE);
     assert!(known.receipts.is_empty());
-    assert!(had(&known, 202));
+    assert!(had(&known, 272));
+    assert!(!had(&known, 100));
 }
