@@ -125,6 +125,7 @@ impl World {
         let now = self.now_of(number);
         let tick = self.network.scale.tick_of(now.unix);
         let (network, seed, clock) = (Arc::clone(&self.network), self.scenario.seed, self.clock);
+        let repair_bytes_per_s = self.scenario.repair_bytes_per_s;
         let Some(host) = self.host_mut(number).filter(|host| !host.is_up()) else {
             return;
         };
@@ -135,7 +136,7 @@ impl World {
             family: [0; 8],
             since: *host.since.get_or_insert(tick),
             last_record: host.last_record.clone(),
-            repair_bytes_per_s: REPAIR_BYTES_PER_S,
+            repair_bytes_per_s,
         };
         let seed = seed_of(seed, &format!("machine of life {}", host.life), number);
         host.relay = Some(Relay::new(config, seed, now));
@@ -565,5 +566,3 @@ const REDIAL_MIN_US: u64 = 2_500_000;
 const REDIAL_MAX_US: u64 = 300_000_000;
 /// Wakes without progress that are a fault; a machine may need a few to work off a queue.
 const WAKES_IN_PLACE_MAX: u32 = 1_000;
-/// A quarter of an uplink of 10 Mbit a second.
-const REPAIR_BYTES_PER_S: u32 = 312_500;

@@ -7,7 +7,7 @@ use swarm_proto::crypto::Crypto;
 use swarm_proto::crypto::null::NullCrypto;
 use swarm_proto::id::NodeKey;
 use swarm_proto::kem::PureCrypto;
-use swarm_proto::network::{Network, Reachability};
+use swarm_proto::network::{Network, Pledge, Reachability};
 use swarm_proto::time::TimeScale;
 
 use crate::churn::Churn;
@@ -38,6 +38,8 @@ pub struct Scenario {
     pub churn: Churn,
     /// What people do by themselves.
     pub habits: Habits,
+    /// What repair may send to siblings, in bytes a second.
+    pub repair_bytes_per_s: u32,
     /// Hours in which each copy is swept once.
     pub sweep_hours: u16,
     /// Whose arithmetic.
@@ -76,6 +78,8 @@ impl Scenario {
             },
             churn: Churn::default(),
             habits: Habits::default(),
+            // A quarter of an uplink of 10 Mbit a second.
+            repair_bytes_per_s: 312_500,
             sweep_hours: 24,
             cryptography: Cryptography::Null,
             weigh_messages: true,
@@ -107,6 +111,14 @@ impl Scenario {
         network.guard_age_h = 0;
         network.hold_age_h = 0;
         network.sweep_hours = self.sweep_hours;
+        network.pledge = Pledge {
+            puzzle_bits: 0,
+            labels: 128,
+            layers: 1,
+            class_sectors: 1,
+            ..network.pledge
+        };
+        network.verdicts.certificates = 0;
         network.reachability = Reachability::Assume;
         Arc::new(network)
     }
