@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use poste_link::network_file::{Founder, NetworkFile, NetworkFileFailure};
 use serde::Serialize;
 use swarm_proto::id::NodeKey;
-use swarm_proto::network::Reachability;
+use swarm_proto::network::{Pledge, Reachability, Verdicts};
 use swarm_proto::time::TimeScale;
 use tokio::process::{Child, Command};
 
@@ -332,6 +332,20 @@ fn network_file(plan: &DevnetPlan, relays: &[DevnetRelay]) -> NetworkFile {
     // A network of a dozen relays feels every one that is away.
     network.repair_below = network.holders;
     network.sweep_hours = 1;
+    network.pledge = Pledge {
+        puzzle_bits: 0,
+        labels: 2_048,
+        class_sectors: 1,
+        ..network.pledge
+    };
+    // Verdicts within an epoch, by those who are there.
+    network.verdicts = Verdicts {
+        reporters: 3,
+        certificates: 0,
+        suspend_window: 1,
+        suspend_epochs: 1,
+        ..network.verdicts
+    };
     if plan.one_address {
         let caps = &mut network.caps;
         (caps.v4_24, caps.v4_16, caps.per_set, caps.per_path) = (0, 0, 0, 0);

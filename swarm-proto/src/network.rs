@@ -39,8 +39,48 @@ pub struct Network {
     pub guard_age_h: u32,
     /// Hours a relay is known before it may hold.
     pub hold_age_h: u32,
+    /// What a relay must show for its identity.
+    pub pledge: Pledge,
+    /// Who judges a relay, and when a verdict counts.
+    pub verdicts: Verdicts,
     /// Whether a relay must be proven reachable before others are told of it.
     pub reachability: Reachability,
+}
+
+/// What an identity costs: a puzzle once, and disk for as long as it lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pledge {
+    /// Memory of the identity puzzle, in KiB.
+    pub puzzle_kib: u32,
+    /// Leading zero bits that the puzzle wants; 0 for no puzzle.
+    pub puzzle_bits: u8,
+    /// Labels of 32 bytes in a sector; a multiple of 128, a page.
+    pub labels: u32,
+    /// Layers that are computed of which the last is kept; at least 1.
+    pub layers: u8,
+    /// Labels of the layer below that each label rests on, besides its neighbours.
+    pub parents: u8,
+    /// Sectors of class 1; each further class has twice as many.
+    pub class_sectors: u32,
+    /// The lowest class that may hold; 0 if none is needed.
+    pub class_min: u8,
+}
+
+/// Who judges a relay, and when a verdict counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdicts {
+    /// Watchers of a relay in an epoch.
+    pub watchers: u8,
+    /// Relays of different subnets whose reports a watcher needs before it says what a relay keeps.
+    pub reporters: u8,
+    /// Certificates of different epochs before a relay holds; 0 if none is needed.
+    pub certificates: u8,
+    /// Of so many epochs in a row ...
+    pub suspend_window: u8,
+    /// ... in so many a quorum must want a relay suspended.
+    pub suspend_epochs: u8,
+    /// Readings of its own letters that a relay's persona makes in an epoch; 0 for none.
+    pub readings: u16,
 }
 
 /// How many relays one subnet may contribute; zero lifts that cap.
@@ -95,6 +135,23 @@ impl Network {
             },
             guard_age_h: 168,
             hold_age_h: 48,
+            pledge: Pledge {
+                puzzle_kib: 65_536,
+                puzzle_bits: 8,
+                labels: 131_072,
+                layers: 8,
+                parents: 6,
+                class_sectors: 1_024,
+                class_min: 1,
+            },
+            verdicts: Verdicts {
+                watchers: 15,
+                reporters: 8,
+                certificates: 5,
+                suspend_window: 5,
+                suspend_epochs: 3,
+                readings: 60,
+            },
             reachability: Reachability::Proven,
         }
     }

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use swarm_proto::id::NodeKey;
-use swarm_proto::network::{Caps, Network, Reachability};
+use swarm_proto::network::{Caps, Network, Pledge, Reachability, Verdicts};
 use toml::Spanned;
 
 /// A network and where its founders are dialled.
@@ -80,7 +80,6 @@ impl NetworkFile {
 
     /// The text of the file, with a comment for each value.
     pub fn text(&self) -> String {
-        let caps = &self.network.caps;
         let mut text = String::from(
             "# A Poste network. Its id is the hash of the name and the founders' keys; everybody\n\
              # else must have the same two.\n\n",
@@ -89,21 +88,11 @@ impl NetworkFile {
             // Writing to a string does not fail.
             let _never = write!(text, "# {comment}\n{key} = {value}\n");
         }
-        text.push_str("\n# Relays that one subnet may contribute; 0 lifts a cap.\n[caps]\n");
-        let caps = [
-            ("v4_24", "Per IPv4 /24 in the eligible list.", caps.v4_24),
-            ("v4_16", "Per IPv4 /16 in the eligible list.", caps.v4_16),
-            ("v6_48", "Per IPv6 /48 in the eligible list.", caps.v6_48),
-            ("v6_32", "Per IPv6 /32 in the eligible list.", caps.v6_32),
-            (
-                "per_set",
-                "Per /24 (/48) among the holders of one cell.",
-                caps.per_set,
-            ),
-            ("per_path", "Per /16 (/32) on one path.", caps.per_path),
-        ];
-        for (key, comment, value) in caps {
-            let _never = write!(text, "# {comment}\n{key} = {value}\n");
+        for (table, comment, rows) in tables(&self.network) {
+            let _never = write!(text, "\n# {comment}\n[{table}]\n");
+            for (key, comment, value) in rows {
+                let _never = write!(text, "# {comment}\n{key} = {value}\n");
+            }
         }
         text.push_str("\n# The founders: node key and address (UDP). Addresses may change.\n");
         for founder in &self.founders {
@@ -181,6 +170,142 @@ impl NetworkFile {
     }
 }
 
+/// A table of numbers: its name, what it is about, and its rows.
+type NumberTable = (&'static str, &'static str, Rows);
+
+/// Key, comment and value of each number.
+type Rows = Vec<(&'static str, &'static str, u32)>;
+
+fn tables(network: &Network) -> [NumberTable; 3] {
+    [
+        (
+            "caps",
+            "Relays that one subnet may contribute; 0 lifts a cap.",
+            caps_rows(&network.caps),
+        ),
+        (
+            "pledge",
+            "What an identity costs.",
+            pledge_rows(&network.pledge),
+        ),
+        (
+            "verdicts",
+            "Who judges a relay, and when a verdict counts.",
+            verdicts_rows(&network.verdicts),
+        ),
+    ]
+}
+
+fn caps_rows(caps: &Caps) -> Rows {
+    vec![
+        (
+            "v4_24",
+            "Per IPv4 /24 in the eligible list.",
+            caps.v4_24.into(),
+        ),
+        (
+            "v4_16",
+            "Per IPv4 /16 in the eligible list.",
+            caps.v4_16.into(),
+        ),
+        (
+            "v6_48",
+            "Per IPv6 /48 in the eligible list.",
+            caps.v6_48.into(),
+        ),
+        (
+            "v6_32",
+            "Per IPv6 /32 in the eligible list.",
+            caps.v6_32.into(),
+        ),
+        (
+            "per_set",
+            "Per /24 (/48) among the holders of one cell.",
+            caps.per_set.into(),
+        ),
+        (
+            "per_path",
+            "Per /16 (/32) on one path.",
+            caps.per_path.into(),
+        ),
+    ]
+}
+
+fn pledge_rows(pledge: &Pledge) -> Rows {
+    vec![
+        (
+            "puzzle_kib",
+            "Memory of the identity puzzle in KiB, 8 to 1048576.",
+            pledge.puzzle_kib,
+        ),
+        (
+            "puzzle_bits",
+            "Leading zero bits that it wants, 0 to 32; 0 for no puzzle.",
+            pledge.puzzle_bits.into(),
+        ),
+        (
+            "labels",
+            "Labels of 32 bytes in a sector, 128 to 16777216; a multiple of 128.",
+            pledge.labels,
+        ),
+        (
+            "layers",
+            "Layers that are computed, of which the last is kept, 1 to 64.",
+            pledge.layers.into(),
+        ),
+        (
+            "parents",
+            "Labels of the layer below that a label rests on besides its neighbours, 0 to 6.",
+            pledge.parents.into(),
+        ),
+        (
+            "class_sectors",
+            "Sectors of class 1, 1 to 65536; each further class has twice as many.",
+            pledge.class_sectors,
+        ),
+        (
+            "class_min",
+            "The lowest class that may hold, 0 to 8; 0 if no pledge is needed.",
+            pledge.class_min.into(),
+        ),
+    ]
+}
+
+fn verdicts_rows(verdicts: &Verdicts) -> Rows {
+    vec![
+        (
+            "watchers",
+            "Watchers of a relay in an epoch, 1 to 15.",
+            verdicts.watchers.into(),
+        ),
+        (
+            "reporters",
+            "Relays of different subnets whose reports a watcher needs, 1 to 255.",
+            verdicts.reporters.into(),
+        ),
+        (
+            "certificates",
+            "Certificates of different epochs before a relay holds, 0 to 255.",
+            verdicts.certificates.into(),
+        ),
+        (
+            "suspend_window",
+            "Of so many epochs in a row, 1 to 16, ...",
+            verdicts.suspend_window.into(),
+        ),
+        (
+            "suspend_epochs",
+            "... in so many a quorum must want a relay suspended, 1 to suspend_window.",
+            verdicts.suspend_epochs.into(),
+        ),
+        (
+            "readings",
+            "Readings of its own letters by which a relay tries others in an epoch, 0 to 10000.",
+            verdicts.readings.into(),
+        ),
+    ]
+}
+
 /// What the text says, before it is judged.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -199,6 +324,10 @@ struct Table {
     #[serde(default)]
     caps: CapsTable,
     #[serde(default)]
+    pledge: PledgeTable,
+    #[serde(default)]
+    verdicts: VerdictsTable,
+    #[serde(default)]
     founder: Vec<FounderTable>,
 }
 
@@ -211,6 +340,29 @@ struct CapsTable {
     v6_32: Option<Spanned<i64>>,
     per_set: Option<Spanned<i64>>,
     per_path: Option<Spanned<i64>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PledgeTable {
+    puzzle_kib: Option<Spanned<i64>>,
+    puzzle_bits: Option<Spanned<i64>>,
+    labels: Option<Spanned<i64>>,
+    layers: Option<Spanned<i64>>,
+    parents: Option<Spanned<i64>>,
+    class_sectors: Option<Spanned<i64>>,
+    class_min: Option<Spanned<i64>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VerdictsTable {
+    watchers: Option<Spanned<i64>>,
+    reporters: Option<Spanned<i64>>,
+    certificates: Option<Spanned<i64>>,
+    suspend_window: Option<Spanned<i64>>,
+    suspend_epochs: Option<Spanned<i64>>,
+    readings: Option<Spanned<i64>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -269,6 +421,58 @@ impl Check<'_> {
         self.set("caps.per_path", &caps.per_path, per_path, 0, most)
     }
 
+    fn fill_pledge(&self, from: &PledgeTable, to: &mut Pledge) -> Result<(), NetworkFileFailure> {
+        let Pledge {
+            puzzle_kib,
+            puzzle_bits,
+            labels,
+            layers,
+            parents,
+            class_sectors,
+            class_min,
+        } = to;
+        let (kib, bits) = (&from.puzzle_kib, &from.puzzle_bits);
+        self.set("pledge.puzzle_kib", kib, puzzle_kib, 8, 1 << 20)?;
+        self.set("pledge.puzzle_bits", bits, puzzle_bits, 0, 32)?;
+        self.set("pledge.labels", &from.labels, labels, 128, 1 << 24)?;
+        if let Some(value) = &from.labels
+            && value.get_ref() % 128 != 0
+        {
+            let why = format!("pledge.labels is {}: no multiple of 128", value.get_ref());
+            return Err(self.wrong(value, why));
+        }
+        self.set("pledge.layers", &from.layers, layers, 1, 64)?;
+        self.set("pledge.parents", &from.parents, parents, 0, 6)?;
+        let sectors = &from.class_sectors;
+        self.set("pledge.class_sectors", sectors, class_sectors, 1, 1 << 16)?;
+        self.set("pledge.class_min", &from.class_min, class_min, 0, 8)
+    }
+
+    fn fill_verdicts(
+        &self,
+        from: &VerdictsTable,
+        to: &mut Verdicts,
+    ) -> Result<(), NetworkFileFailure> {
+        let Verdicts {
+            watchers,
+            reporters,
+            certificates,
+            suspend_window,
+            suspend_epochs,
+            readings,
+        } = to;
+        let (window, epochs) = (&from.suspend_window, &from.suspend_epochs);
+        self.set("verdicts.watchers", &from.watchers, watchers, 1, 15)?;
+        self.set("verdicts.reporters", &from.reporters, reporters, 1, 255)?;
+        let needed = &from.certificates;
+        self.set("verdicts.certificates", needed, certificates, 0, 255)?;
+        self.set("verdicts.suspend_window", window, suspend_window, 1, 16)?;
+        let most = i64::from(*suspend_window);
+        self.set("verdicts.suspend_epochs", epochs, suspend_epochs, 1, most)?;
+        *suspend_epochs = (*suspend_epochs).min(*suspend_window);
+        self.set("verdicts.readings", &from.readings, readings, 0, 10_000)
+    }
+
     fn fill(&self, table: &Table, network: &mut Network) -> Result<(), NetworkFileFailure> {
         let scale = &mut network.scale;
         self.set(
@@ -313,6 +517,8 @@ impl Check<'_> {
             year_h,
         )?;
         self.fill_caps(&table.caps, &mut network.caps)?;
+        self.fill_pledge(&table.pledge, &mut network.pledge)?;
+        self.fill_verdicts(&table.verdicts, &mut network.verdicts)?;
         if let Some(named) = &table.reachability {
             network.reachability = match named.get_ref().as_str() {
                 "proven" => Reachability::Proven,
@@ -402,121 +608,4 @@ pub enum NetworkFileFailure {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use swarm_proto::time::TimeScale;
-
-    fn founder(seed: u8, port: u16) -> Founder {
-        Founder {
-            key: NodeKey([seed; 32]),
-            addr: SocketAddr::from(([127, 16, 0, 1], port)),
-        }
-    }
-
-    fn wrong(text: &str) -> (usize, String) {
-        match NetworkFile::parse(text) {
-            Err(NetworkFileFailure::Wrong { line, why }) => (line, why),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn what_the_file_leaves_out_is_what_a_public_network_has() {
-        let file = NetworkFile::parse("name = \"post\"").unwrap();
-        assert_eq!(file, NetworkFile::public("post", Vec::new()));
-    }
-
-    /// [NET-1]
-    #[test]
-    fn addresses_and_parameters_leave_the_network_id_alone() {
-        let key = NodeKey([1; 32]).to_hex();
-        let text = |rest: &str, addr: &str| {
-            format!("name = \"post\"\n{rest}\n[[founder]]\nkey = \"{key}\"\naddr = \"{addr}\"\n")
-        };
-        let one = NetworkFile::parse(&text("", "192.0.2.1:1")).unwrap();
-        let two = NetworkFile::parse(&text("minute_ms = 100", "[2001:db8::1]:2")).unwrap();
-        assert_eq!(two.network.scale, TimeScale { minute_ms: 100 });
-        assert_ne!(one, two);
-        assert_eq!(one.network.id(), two.network.id());
-    }
-
-    #[test]
-    fn an_unknown_key_is_named_with_its_line() {
-        let (line, why) = wrong("name = \"post\"\nminute = 3\n");
-        assert_eq!(line, 2);
-        assert!(
-            why.contains("`minute`") && why.contains("minute_ms"),
-            "{why}"
-        );
-        let (line, why) = wrong("name = \"post\"\n[caps]\nv4_24 = 1\nv4_8 = 1\n");
-        assert_eq!(line, 4);
-        assert!(why.contains("`v4_8`"), "{why}");
-    }
-
-    #[test]
-    fn a_wrong_value_says_what_and_where() {
-        for (text, line, part) in [
-            ("name = \"\"", 1, "name is 0"),
-            ("\nname = \"p\"\nminute_ms = 9", 3, "from 10 to 60000"),
-            ("name = \"p\"\nminute_ms = 60001", 2, "from 10 to 60000"),
-            ("name = \"p\"\ncell_bits = 17", 2, "cell_bits is 17"),
-            ("name = \"p\"\nholders = 0", 2, "holders is 0"),
-            ("name = \"p\"\nholders = -1", 2, "holders is -1"),
-            ("name = \"p\"\nreceipts = 6", 2, "more than holders (5)"),
-            ("name = \"p\"\nholders = 2", 2, "receipts (3) cannot"),
-            (
-                "name = \"p\"\n[caps]\nper_set = 70000",
-                3,
-                "caps.per_set is 70000",
-            ),
-            ("name = \"p\"\nreachability = \"maybe\"", 2, "\"assume\""),
-            ("name = \"p\"\nminute_ms = \"x\"", 2, "invalid type"),
-            (
-                "name = \"p\"\n[[founder]]\nkey = \"00\"\naddr = \"1.2.3.4:5\"",
-                3,
-                "64 hex",
-            ),
-            ("minute_ms = 100", 1, "missing field `name`"),
-            ("name = ", 1, ""),
-        ] {
-            let (found, why) = wrong(text);
-            assert!(why.contains(part), "{text:?}: {why}");
-            assert_eq!(found, line, "{text:?}: {why}");
-        }
-        let key = NodeKey([1; 32]).to_hex();
-        let entry = format!("[[founder]]\nkey = \"{key}\"\naddr = \"192.0.2.1:1\"\n");
-        let (line, why) = wrong(&format!("name = \"p\"\n{entry}{entry}"));
-        assert_eq!((line, why.contains("twice")), (6, true));
-        let (line, _) = wrong(&format!(
-            "name = \"p\"\n[[founder]]\nkey = \"{key}\"\naddr = \"x\""
-        ));
-        assert_eq!(line, 4);
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        #[test]
-        fn a_written_file_is_read_as_the_same_network(
-            name in "\\PC{1,60}",
-            minute_ms in 10..=60_000_u32,
-            receipts in 1..=5_u8,
-            cell_bits in 0..=16_u8,
-            cap: u16,
-            ports in proptest::collection::btree_set(1..=250_u8, 0..4),
-            assume: bool,
-        ) {
-            let founders = ports.iter().map(|seed| founder(*seed, 7_000 + u16::from(*seed)));
-            let mut file = NetworkFile::public(&name, founders.collect());
-            file.network.scale.minute_ms = minute_ms;
-            file.network.receipts = receipts;
-            file.network.cell_bits = cell_bits;
-            file.network.caps.v6_48 = cap;
-            if assume {
-                file.network.reachability = Reachability::Assume;
-            }
-            prop_assert_eq!(NetworkFile::parse(&file.text()).unwrap(), file);
-        }
-    }
-}
+mod tests;
