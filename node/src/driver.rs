@@ -513,6 +513,9 @@ impl Driver {
             Event::Failed { id } => {
                 tracing::warn!(node = %id, "a relay lacks too much of what it had: others take its place here");
             }
+            Event::Condemned { id } => {
+                tracing::warn!(node = %id, "a majority of a relay's watchers wants it suspended: others take its place");
+            }
             Event::ClockOff { ahead_ms } => {
                 tracing::error!(
                     "this machine's clock is off, others are {ahead_ms} ms ahead: nothing is taken until it is right; set it by NTP"

@@ -91,7 +91,12 @@ impl Serve for Gate {
             | FrameKind::CardCopy
             | FrameKind::Compare
             | FrameKind::Probe
-            | FrameKind::Sweep => Answer::Fault,
+            | FrameKind::Sweep
+            | FrameKind::ReconcileTestimonies
+            | FrameKind::WantTestimonies
+            | FrameKind::Testimonies
+            | FrameKind::Tallies
+            | FrameKind::Here => Answer::Fault,
         }
     }
 

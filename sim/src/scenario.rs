@@ -42,6 +42,8 @@ pub struct Scenario {
     pub repair_bytes_per_s: u32,
     /// Hours in which each copy is swept once.
     pub sweep_hours: u16,
+    /// Watchers of each relay; 0 if each goes by its own tries.
+    pub watchers: u8,
     /// Whose arithmetic.
     pub cryptography: Cryptography,
     /// Whether every message is encoded and read back; costs about a tenth of the time.
@@ -81,6 +83,7 @@ impl Scenario {
             // A quarter of an uplink of 10 Mbit a second.
             repair_bytes_per_s: 312_500,
             sweep_hours: 24,
+            watchers: 0,
             cryptography: Cryptography::Null,
             weigh_messages: true,
         }
@@ -119,6 +122,7 @@ impl Scenario {
             ..network.pledge
         };
         network.verdicts.certificates = 0;
+        network.verdicts.watchers = self.watchers;
         network.reachability = Reachability::Assume;
         Arc::new(network)
     }

@@ -14,6 +14,7 @@ use crate::members::presence::Presence;
 use crate::members::view::View;
 use crate::network::Network;
 use crate::place::{Cell, Placement};
+use crate::standing::Said;
 use crate::time::Epoch;
 
 /// Shared by reference between the roles of one relay.
@@ -37,6 +38,8 @@ pub(crate) struct Context {
     pub(crate) presence: Presence,
     /// What other relays were found to have of what they had.
     pub(crate) possession: RefCell<Possession>,
+    /// What watchers say together.
+    pub(crate) said: Said,
     /// Whether its clock was found to be off ([CLK-3]).
     pub(crate) clock_off: bool,
 }
@@ -63,14 +66,21 @@ impl Context {
         usize::from(self.network.receipts)
     }
 
-    /// Whether a relay is not there: gone for long, or in no list any more.
+    /// Whether a relay is not there: away by what its watchers say or, where none speak, by own tries; or in
+    /// no list any more ([REP-1]).
     pub(crate) fn is_away(&self, id: &NodeId) -> bool {
-        *id != self.me && (self.presence.is_away(id) || self.view.snapshot().find(id).is_none())
+        let is_absent = if self.said.speaks {
+            self.said.absent.contains(id)
+        } else {
+            self.presence.is_away(id)
+        };
+        *id != self.me && (is_absent || self.view.snapshot().find(id).is_none())
     }
 
-    /// Whether a relay loses too much of what it had to be counted on ([SWP-7]).
+    /// Whether a relay is not counted on: it loses too much of what it had as this one found ([SWP-7]), or a
+    /// majority of its watchers wants it suspended ([STD-9]).
     pub(crate) fn is_failed(&self, id: &NodeId) -> bool {
-        self.possession.borrow().is_failed(id)
+        self.said.condemned.contains(id) || self.possession.borrow().is_failed(id)
     }
 
     /// Whether a relay has said that it leaves for good.

@@ -154,6 +154,8 @@ impl Label {
     pub const SWEEP_REPLY: Self = Self(b"poste sweep-reply 1\0");
     /// All items and tags of one side of a sweep, by that side.
     pub const SWEEP_LISTING: Self = Self(b"poste sweep-listing 1\0");
+    /// What a watcher says, by the watcher.
+    pub const TESTIMONY: Self = Self(b"poste testimony 1\0");
 }
 
 /// The real signatures, shared by every real provider.

@@ -4,6 +4,7 @@
 //! exactly one [`Input::Stored`] and every [`Effect::Sign`] by exactly one [`Input::Signed`], with the id
 //! that came with it; a [`Effect::Send`] may be lost; effects are carried out in their order.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -19,6 +20,7 @@ use crate::time::{Epoch, Hour, Tick};
 use crate::wire::Message;
 use crate::wire::mailbox::{CardPut, Erase};
 use crate::wire::refusal::Refusal;
+use crate::wire::standing::Testimony;
 use crate::wire::verify::Verified;
 
 /// A stream on which somebody unknown waits for one answer. Numbers are never used again.
@@ -202,6 +204,11 @@ pub enum Event {
         /// Which.
         id: NodeId,
     },
+    /// A majority of a relay's watchers wants it suspended: it is not counted on ([STD-9]).
+    Condemned {
+        /// Which.
+        id: NodeId,
+    },
     /// The relay's clock is off: it takes nothing until it is right ([CLK-3]).
     ClockOff {
         /// The median of the others' is ahead by this many milliseconds; negative if behind.
@@ -276,6 +283,8 @@ pub(crate) enum SignTicket {
     Record(Record),
     /// A step of a sweep.
     Sweep(SweepKey, Signing),
+    /// What this relay says as a watcher, its signature still missing.
+    Testimony(Box<Testimony>),
 }
 
 /// The effects of one step, in order; bounded.

@@ -7,7 +7,7 @@
 //! 3. [`members`] and [`place`]: who keeps what
 //! 4. [`onion`]: how a request reaches a holder without telling who asks
 //! 5. [`wire`]: every message, byte by byte
-//! 6. [`relay`]: the machine that a volunteer runs
+//! 6. [`relay`]: the machine that a volunteer runs, and [`standing`]: how relays watch each other
 //! 7. [`store`]: what is durable, and the model every engine must equal
 //! 8. [`client`]: path choice, receipts, retries and reading
 //!
@@ -39,6 +39,7 @@ pub mod reconcile;
 pub mod relay;
 #[cfg(test)]
 mod rig;
+pub mod standing;
 pub mod store;
 pub mod time;
 pub mod wire;

@@ -158,6 +158,15 @@ pub const SWEEPS_WAITING_MAX: usize = 16_384;
 /// Cells in which siblings are known to have had all, and receipts of theirs that are younger than that.
 pub const VOUCHED_MAX: usize = 65_536;
 
+/// Testimonies in one message.
+pub const TESTIMONIES_PER_MESSAGE_MAX: usize = 256;
+/// Reports in one message.
+pub const TALLIES_PER_MESSAGE_MAX: usize = 512;
+/// Testimonies that wait to be passed on; more are found by the next comparison.
+pub const NEWS_MAX: usize = 4_096;
+/// Reports that a watcher keeps in an epoch: of 2,000 reporters about each of 15 subjects, and some.
+pub const REPORTS_MAX: usize = 65_536;
+
 /// Commands that one correspondent has under way; further ones wait in its outbox.
 pub const ERRANDS_MAX: usize = 256;
 /// Questions that one correspondent has under way: under the streams that a guard allows a client.

@@ -61,7 +61,19 @@ impl Place {
 /// The first `count` members for a place, in the order of their ranks; no subnet (/24, /48) appears more
 /// than `per_set` times, where 0 lifts that cap ([PLC-3], [PLC-4]). Fewer if the list ends before.
 pub fn ranked(eligible: &Eligible, place: &Place, per_set: u16, count: usize) -> Vec<NodeId> {
-    let mut ranks = ranks(eligible, place);
+    first_of(eligible, ranks(eligible, place), per_set, count)
+}
+
+/// The same for a draw that is no place: ranks are keyed with `key`.
+pub(crate) fn drawn(eligible: &Eligible, key: [u8; 16], per_set: u16, count: usize) -> Vec<NodeId> {
+    let (high, low) = key.split_at(8);
+    let key = [high, low].map(word);
+    let names = eligible.names().iter().zip(0_u32..);
+    let ranks = names.map(|(name, index)| (siphash_2_4(key, *name), index));
+    first_of(eligible, ranks.collect(), per_set, count)
+}
+
+fn first_of(eligible: &Eligible, mut ranks: Vec<Rank>, per_set: u16, count: usize) -> Vec<NodeId> {
     // Nearly always the walk ends within the first few ranks, so only those are sorted at first.
     let near = count.saturating_mul(4);
     if near < ranks.len() {

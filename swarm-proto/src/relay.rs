@@ -30,6 +30,7 @@ use crate::members::view::View;
 use crate::members::{Address, Record, Snapshot};
 use crate::network::Network;
 use crate::place::{Cell, Placement};
+use crate::standing::{Changes, Said, Standing, StandingCounts, Verdict};
 use crate::store::StoreDone;
 use crate::time::{Epoch, Instant, Now, Tick};
 use crate::wire::Message;
@@ -65,6 +66,7 @@ pub struct Relay {
     expiry: Expiry,
     repair: Repair,
     sweeps: Sweeps,
+    standing: Standing,
 }
 
 /// How a relay stands, for its operator.
@@ -78,6 +80,8 @@ pub struct RelayState {
     pub sweeps: SweepCounts,
     /// As [`Relay::failed`].
     pub failed: usize,
+    /// As [`Relay::standing`].
+    pub standing: StandingCounts,
 }
 
 /// Why a relay wants to be woken.
@@ -93,6 +97,8 @@ pub enum Why {
     Repair,
     /// Siblings are to be swept.
     Sweep,
+    /// Others are to be watched, or told of.
+    Standing,
 }
 
 impl Relay {
@@ -107,6 +113,7 @@ impl Relay {
             gone: alloc::collections::BTreeSet::new(),
             presence: Presence::default(),
             possession: RefCell::default(),
+            said: Said::default(),
             clock_off: false,
             network: Arc::clone(&config.network),
         };
@@ -119,6 +126,7 @@ impl Relay {
             expiry: Expiry::default(),
             repair,
             sweeps: Sweeps::new(now),
+            standing: Standing::new(now),
         }
     }
 
@@ -163,7 +171,9 @@ impl Relay {
         let repair = self.repair.deadline(&self.context);
         let repair = repair.map(|at| (at, Why::Repair));
         let sweep = self.sweeps.deadline().map(|at| (at, Why::Sweep));
-        [members, deposit, expiry, repair, sweep]
+        let standing = self.standing.deadline(&self.context);
+        let standing = standing.map(|at| (at, Why::Standing));
+        [members, deposit, expiry, repair, sweep, standing]
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)
@@ -204,6 +214,16 @@ impl Relay {
         self.context.possession.borrow().failed()
     }
 
+    /// What watching did.
+    pub fn standing(&self) -> StandingCounts {
+        self.standing.counts(&self.context)
+    }
+
+    /// How another relay stands with the network.
+    pub fn verdict(&self, id: &NodeId) -> Verdict {
+        self.standing.verdict(&self.context, id)
+    }
+
     /// What the operator is shown.
     pub fn state(&self) -> RelayState {
         RelayState {
@@ -211,6 +231,7 @@ impl Relay {
             repair: self.repair(),
             sweeps: self.sweeps(),
             failed: self.failed(),
+            standing: self.standing(),
         }
     }
 
@@ -242,6 +263,11 @@ impl Relay {
             | Message::Compare(_)
             | Message::Probe
             | Message::Sweep(_)
+            | Message::ReconcileTestimonies(_)
+            | Message::WantTestimonies(_)
+            | Message::Testimonies(_)
+            | Message::Tallies(_)
+            | Message::Here
             | Message::Deposited(_)
             | Message::Page(_)
             | Message::Done { .. }
@@ -269,8 +295,18 @@ impl Relay {
                 let outcome = self.sweeps.step(context, now, from, step, out);
                 self.swept(now, outcome, out);
             }
+            Message::Probe => out.send(from, Message::Here),
+            Message::Here => self.standing.answered(context, now, &from),
+            Message::ReconcileTestimonies(step) => {
+                self.standing.reconcile(now, from, &step, out);
+            }
+            Message::WantTestimonies(items) => self.standing.wanted(from, &items, out),
+            Message::Testimonies(said) => {
+                let changes = self.standing.testimonies(context, now, said);
+                self.follow(now, changes, out);
+            }
+            Message::Tallies(tallies) => self.standing.tallies(context, from, &tallies),
             Message::Refusal(_)
-            | Message::Probe
             | Message::ListAsk(_)
             | Message::ListPart(_)
             | Message::Deposit(_)
@@ -355,6 +391,11 @@ impl Relay {
                 replica::signed(to, promise, arrival, receipt, out);
             }
             SignTicket::Sweep(key, what) => self.sweeps.signed(key, what, signature, out),
+            SignTicket::Testimony(testimony) => {
+                let context = &mut self.context;
+                let changes = self.standing.signed(context, now, *testimony, signature);
+                self.follow(now, changes, out);
+            }
             SignTicket::Record(record) => {
                 self.gossip
                     .issued(&mut self.context, now, record, signature, out);
@@ -384,6 +425,20 @@ impl Relay {
         }
     }
 
+    /// What follows from what watchers say ([STD-9]).
+    fn follow(&mut self, now: Now, changes: Changes, out: &mut Effects) {
+        for id in changes.went {
+            self.repair.departed(&self.context, now, id);
+        }
+        for id in changes.came {
+            self.repair.returned(&self.context, now, id);
+        }
+        for id in changes.condemned {
+            out.report(Event::Condemned { id });
+            self.repair.failed(&self.context, now, id);
+        }
+    }
+
     /// A relay is there, as a link to it or a word from it shows.
     fn reached(&mut self, now: Now, id: NodeId) {
         if self.context.presence.reached(&id) {
@@ -404,7 +459,8 @@ impl Relay {
             PeerChange::Gone => {
                 self.context.lost(id);
                 let scale = self.context.network.scale;
-                if self.context.presence.failed(now.mono, id, scale) {
+                let is_away = self.context.presence.failed(now.mono, id, scale);
+                if is_away && !self.context.said.speaks {
                     self.repair.departed(&self.context, now, id);
                 }
             }
@@ -445,6 +501,7 @@ impl Relay {
         let live = self.repair.live();
         let outcome = self.sweeps.wake(&self.context, now, live, out);
         self.swept(now, outcome, out);
+        self.standing.wake(&mut self.context, now, out);
     }
 }
 

@@ -144,6 +144,8 @@ impl Rig {
             .collect();
         let keys: Vec<NodeKey> = secrets.iter().map(|s| NodeKey(*s.public())).collect();
         let mut network = Network::public("rig", &keys);
+        // Each relay goes by its own tries, unless a test wants watchers.
+        network.verdicts.watchers = 0;
         tune(&mut network);
         let network = Arc::new(network);
         let now = Now {
@@ -241,6 +243,7 @@ impl Rig {
             gone: BTreeSet::new(),
             presence: Presence::default(),
             possession: RefCell::default(),
+            said: crate::standing::Said::default(),
             clock_off: false,
             network: Arc::clone(&self.network),
         }

@@ -63,6 +63,7 @@ impl World {
             | Event::Compared { .. }
             | Event::Drained
             | Event::Failed { .. }
+            | Event::Condemned { .. }
             | Event::Convicted { .. }
             | Event::ClockOff { .. }
             | Event::ClockRight => {}

@@ -275,7 +275,7 @@ fn verdicts_rows(verdicts: &Verdicts) -> Rows {
     vec![
         (
             "watchers",
-            "Watchers of a relay in an epoch, 1 to 15.",
+            "Watchers of a relay in an epoch, 0 to 15; fewer than 8 give no verdicts.",
             verdicts.watchers.into(),
         ),
         (
@@ -290,7 +290,7 @@ fn verdicts_rows(verdicts: &Verdicts) -> Rows {
         ),
         (
             "suspend_window",
-            "Of so many epochs in a row, 1 to 16, ...",
+            "Of so many epochs in a row, 1 to 8, ...",
             verdicts.suspend_window.into(),
         ),
         (
@@ -462,11 +462,11 @@ impl Check<'_> {
             readings,
         } = to;
         let (window, epochs) = (&from.suspend_window, &from.suspend_epochs);
-        self.set("verdicts.watchers", &from.watchers, watchers, 1, 15)?;
+        self.set("verdicts.watchers", &from.watchers, watchers, 0, 15)?;
         self.set("verdicts.reporters", &from.reporters, reporters, 1, 255)?;
         let needed = &from.certificates;
         self.set("verdicts.certificates", needed, certificates, 0, 255)?;
-        self.set("verdicts.suspend_window", window, suspend_window, 1, 16)?;
+        self.set("verdicts.suspend_window", window, suspend_window, 1, 8)?;
         let most = i64::from(*suspend_window);
         self.set("verdicts.suspend_epochs", epochs, suspend_epochs, 1, most)?;
         *suspend_epochs = (*suspend_epochs).min(*suspend_window);

@@ -14,6 +14,7 @@ use crate::members::address::{Address, Subnet};
 use crate::members::snapshot::{Member, Snapshot};
 use crate::network::Network;
 use crate::place::word;
+use crate::standing::Certificates;
 use crate::time::{Epoch, UnixTime};
 
 /// M(e): the members that may hold mail of one epoch, in the order of their node ids.
@@ -30,6 +31,16 @@ impl Eligible {
     /// The members of `snapshot` that may hold mail of `epoch` ([ELI-1], [ELI-2]), within the
     /// caps ([ELI-3], [ELI-4]).
     pub fn of(network: &Network, snapshot: &Snapshot, epoch: Epoch) -> Self {
+        Self::by(network, snapshot, &Certificates::default(), epoch)
+    }
+
+    /// The same, without those of whom watchers say that they may not ([ELI-7]).
+    pub fn by(
+        network: &Network,
+        snapshot: &Snapshot,
+        certificates: &Certificates,
+        epoch: Epoch,
+    ) -> Self {
         let start = network.scale.epoch_start(epoch);
         let before = network.scale.epoch_start(epoch.minus(1));
         let hold_age = network.scale.minutes(u64::from(network.hold_age_h) * 60);
@@ -42,8 +53,15 @@ impl Eligible {
             let record = member.record();
             record.leaving && record.sequence.epoch() < epoch
         };
+        let (verdicts, class_min) = (&network.verdicts, network.pledge.class_min);
+        let is_allowed = |candidate: &Candidate| {
+            let id = candidate.member.id();
+            let allowed = certificates.allow(verdicts, class_min, &id, epoch, candidate.founder);
+            allowed.unwrap_or(true)
+        };
         let candidates = candidates(network, snapshot, |candidate| {
             !candidate.member.record().relay_only
+                && is_allowed(candidate)
                 && !has_left(&candidate.member)
                 && (candidate.founder || known_long_enough(&candidate.member))
         });

@@ -8,12 +8,10 @@
 //!
 //! Who may hold is not decided here. Source: `docs/spec/members.md`.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use bytes::Bytes;
 use rand_core::Rng;
 
 use crate::context::Context;
@@ -21,10 +19,10 @@ use crate::crypto::{OnionPublicKey, Signature};
 use crate::effects::{Effects, Event, SignTicket, StreamId};
 use crate::id::NodeId;
 use crate::limits;
+use crate::members::exchange::Exchanges;
 use crate::members::{
     Address, Inserted, Member, OnionKeys, Record, Snapshot, VerifiedRecord, onion_key_hash,
 };
-use crate::reconcile::{Reconciler, Step};
 use crate::relay::RelayConfig;
 use crate::time::{HOUR_MINUTES, Instant, Now, TICK_MINUTES, Tick};
 use crate::wire::Message;
@@ -44,18 +42,7 @@ pub(crate) struct Gossip {
     stale: bool,
     renew_at: Option<Instant>,
     round_at: Instant,
-    exchanges: BTreeMap<ExchangeKey, Exchange>,
-    next_exchange: u32,
-}
-
-/// The other side, its number of the exchange, and whether this side opened it.
-type ExchangeKey = (NodeId, u32, bool);
-
-#[derive(Debug)]
-struct Exchange {
-    side: Reconciler,
-    ends: Instant,
-    differed: bool,
+    exchanges: Exchanges,
 }
 
 impl Gossip {
@@ -70,8 +57,7 @@ impl Gossip {
             stale: false,
             renew_at: None,
             round_at: now.mono,
-            exchanges: BTreeMap::new(),
-            next_exchange: 0,
+            exchanges: Exchanges::default(),
         }
     }
 
@@ -147,41 +133,15 @@ impl Gossip {
         out: &mut Effects,
     ) {
         let snapshot = context.view.snapshot();
-        let opened_here = message.step.is_multiple_of(2);
-        let key = (from, message.exchange, opened_here);
-        let step = if message.step == 1 {
-            self.accept(now, key, &snapshot, message.ranges.clone())
-        } else {
-            let Some(exchange) = self.exchanges.get_mut(&key) else {
-                return;
-            };
-            exchange.side.answer(message.ranges.clone()).ok()
-        };
-        let Some(step) = step else {
-            self.exchanges.remove(&key);
+        let progress = self.exchanges.step(now, from, message, || items(&snapshot));
+        let Some(progress) = progress else {
             return;
         };
-        let differed = !step.have.is_empty() || !step.want.is_empty();
-        let differed = self.exchanges.get_mut(&key).is_some_and(|exchange| {
-            exchange.differed |= differed;
-            exchange.differed
-        });
-        self.want(from, &snapshot, &step, out);
-        // Once nothing is left to compare, the other side has nothing to answer, and room is made at once.
-        let is_over = step.settled || step.reply.is_none();
-        if let Some(ranges) = step.reply {
-            let next = message.step.saturating_add(1);
-            let reply = Reconcile {
-                exchange: message.exchange,
-                step: next,
-                ranges,
-            };
+        self.want(from, &snapshot, &progress.want, out);
+        if let Some(reply) = progress.reply {
             out.send(from, Message::Reconcile(reply));
         }
-        if is_over {
-            self.exchanges.remove(&key);
-        }
-        if step.settled && !differed {
+        if progress.equal {
             context.view.completed(now);
         }
     }
@@ -269,75 +229,15 @@ impl Gossip {
     }
 
     fn open(&mut self, context: &Context, now: Now, to: NodeId, out: &mut Effects) {
-        self.drop_ended(now);
-        if self.exchanges.len() >= limits::EXCHANGES_MAX {
-            return;
-        }
-        let mut key = [0; 32];
-        context.rng.borrow_mut().fill_bytes(&mut key);
         let items = items(&context.view.snapshot());
-        let mut side = Reconciler::opener(items, key);
-        let ranges = side.open();
-        let exchange = self.next_exchange;
-        self.next_exchange = exchange.wrapping_add(1);
-        let ends = now.mono.plus(EXCHANGE_LIFE);
-        self.exchanges.insert(
-            (to, exchange, true),
-            Exchange {
-                side,
-                ends,
-                differed: false,
-            },
-        );
-        out.send(
-            to,
-            Message::Reconcile(Reconcile {
-                exchange,
-                step: 1,
-                ranges,
-            }),
-        );
-    }
-
-    fn drop_ended(&mut self, now: Now) {
-        self.exchanges
-            .retain(|_, exchange| exchange.ends > now.mono);
-    }
-
-    fn accept(
-        &mut self,
-        now: Now,
-        key: ExchangeKey,
-        snapshot: &Snapshot,
-        opening: Bytes,
-    ) -> Option<Step> {
-        self.drop_ended(now);
-        self.exchanges.remove(&key);
-        let of_this_peer = self
-            .exchanges
-            .keys()
-            .filter(|(peer, _, _)| *peer == key.0)
-            .count();
-        if self.exchanges.len() >= limits::EXCHANGES_MAX || of_this_peer >= EXCHANGES_PER_PEER_MAX {
-            return None;
+        if let Some(opening) = self.exchanges.open(context, now, to, items) {
+            out.send(to, Message::Reconcile(opening));
         }
-        let (side, step) = Reconciler::accept(items(snapshot), opening).ok()?;
-        let ends = now.mono.plus(EXCHANGE_LIFE);
-        self.exchanges.insert(
-            key,
-            Exchange {
-                side,
-                ends,
-                differed: false,
-            },
-        );
-        Some(step)
     }
 
     /// Asks for what would be news ([LST-3]).
-    fn want(&self, from: NodeId, snapshot: &Snapshot, step: &Step, out: &mut Effects) {
-        let news: Vec<[u8; 32]> = step
-            .want
+    fn want(&self, from: NodeId, snapshot: &Snapshot, want: &[[u8; 32]], out: &mut Effects) {
+        let news: Vec<[u8; 32]> = want
             .iter()
             .filter(|item| snapshot.is_news(item))
             .copied()
@@ -443,7 +343,7 @@ fn refresh(context: &mut Context, now: Now, out: &mut Effects) {
 }
 
 /// A few random members that can be reached, without this relay.
-fn partners(context: &Context) -> Vec<NodeId> {
+pub(crate) fn partners(context: &Context) -> Vec<NodeId> {
     let snapshot = context.view.snapshot();
     let mut others: Vec<NodeId> = snapshot
         .iter()
@@ -482,11 +382,6 @@ fn with_keys(member: &Arc<Member>) -> RecordWithKeys {
         keys: member.keys().clone(),
     }
 }
-
-/// How long an exchange may take: a few round trips between slow links.
-const EXCHANGE_LIFE: Duration = Duration::from_secs(30);
-/// Exchanges that one other relay may have open here ([GOS-5]).
-const EXCHANGES_PER_PEER_MAX: usize = 4;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 
 mod address;
 mod eligible;
+pub(crate) mod exchange;
 pub(crate) mod gossip;
 mod list;
 pub mod possession;

@@ -12,6 +12,7 @@ use crate::limits;
 use crate::mailbox::receipt::Promise;
 use crate::place::Cell;
 use crate::time::{Epoch, Instant, Now, Tick, TimeScale};
+use crate::wire::standing::Tally;
 
 /// Of all relays that this one sweeps with.
 #[derive(Debug, Default)]
@@ -19,6 +20,17 @@ pub(crate) struct Possession {
     scores: BTreeMap<NodeId, Score>,
     receipts: BTreeMap<(Epoch, Cell, NodeId, EnvelopeId), Instant>,
     agreements: BTreeMap<(Epoch, Cell, NodeId), Agreement>,
+    /// What was found in this epoch, to be reported.
+    sums: BTreeMap<NodeId, Sums>,
+}
+
+/// What one relay was found to have and to let be read, in sums.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    swept: u32,
+    missing: u32,
+    asked: u32,
+    failed: u32,
 }
 
 /// Equal comparisons of one cell with one relay: two of them are known, since the last is seldom old enough.
@@ -112,10 +124,32 @@ impl Possession {
         if self.scores.len() >= limits::MEMBERS_MAX && !self.scores.contains_key(&id) {
             return false;
         }
+        let sums = self.sums.entry(id).or_default();
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        sums.swept = sums.swept.saturating_add(number(of));
+        sums.missing = sums.missing.saturating_add(number(missing.min(of)));
         let score = self.scores.entry(id).or_default();
         let failed = score.is_failed();
         score.add(of, missing, at);
         !failed && score.is_failed()
+    }
+
+    /// What was found in this epoch, for the watchers of each relay ([STD-6]).
+    pub(crate) fn sums(&self, epoch: Epoch) -> alloc::vec::Vec<Tally> {
+        let tally = |(subject, sums): (&NodeId, &Sums)| Tally {
+            subject: *subject,
+            epoch,
+            swept: sums.swept,
+            missing: sums.missing,
+            asked: sums.asked,
+            failed: sums.failed,
+        };
+        self.sums.iter().map(tally).collect()
+    }
+
+    /// Another epoch begins.
+    pub(crate) fn clear_sums(&mut self) {
+        self.sums.clear();
     }
 
     /// A relay signed that it keeps an envelope.

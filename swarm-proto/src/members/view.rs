@@ -14,6 +14,7 @@ use crate::members::guards;
 use crate::members::{Eligible, Inserted, Member, MemberList, OnionKeys, Snapshot, VerifiedRecord};
 use crate::network::Network;
 use crate::place::{Cell, Place, Placement, PlacementMemo};
+use crate::standing::{Certificate, Certificates};
 use crate::time::{Epoch, Now, TimeScale, UnixTime};
 
 /// One machine's view of the swarm.
@@ -22,6 +23,7 @@ pub(crate) struct View {
     list: MemberList,
     snapshot: Arc<Snapshot>,
     former: BTreeMap<NodeId, (Arc<Member>, UnixTime)>,
+    certificates: Certificates,
     eligible: RefCell<BTreeMap<Epoch, Arc<Eligible>>>,
     memo: RefCell<PlacementMemo>,
 }
@@ -34,6 +36,7 @@ impl View {
             snapshot: list.snapshot(),
             list,
             former: BTreeMap::new(),
+            certificates: Certificates::default(),
             eligible: RefCell::new(BTreeMap::new()),
             memo: RefCell::new(PlacementMemo::new(limits::PLACEMENTS_REMEMBERED)),
         }
@@ -89,6 +92,23 @@ impl View {
         true
     }
 
+    /// What watchers certified; correspondents know nothing of it.
+    pub(crate) fn certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
+    /// Takes a certificate in: it counts from the second epoch after its own ([ELI-7]).
+    pub(crate) fn certify(&mut self, subject: NodeId, epoch: Epoch, certificate: Certificate) {
+        if self.certificates.insert(subject, epoch, certificate) {
+            self.eligible.get_mut().split_off(&epoch.plus(2));
+        }
+    }
+
+    /// Forgets certificates that no epoch needs that mail is of.
+    pub(crate) fn forget_certificates(&mut self, oldest: Epoch) {
+        self.certificates.forget_before(oldest);
+    }
+
     /// The relays around a cell.
     pub(crate) fn placement(&self, network: &Network, epoch: Epoch, cell: Cell) -> Arc<Placement> {
         let eligible = self.eligible(network, epoch);
@@ -107,11 +127,17 @@ impl View {
         let lapsed = self.former.values().filter(|(_, lapsed)| *lapsed > start);
         let mut members: Vec<Arc<Member>> = lapsed.map(|(member, _)| Arc::clone(member)).collect();
         let eligible = if members.is_empty() {
-            Arc::new(Eligible::of(network, &self.snapshot, epoch))
+            Arc::new(Eligible::by(
+                network,
+                &self.snapshot,
+                &self.certificates,
+                epoch,
+            ))
         } else {
             members.extend(self.snapshot.iter().cloned());
             members.sort_unstable_by_key(|member| member.id());
-            Arc::new(Eligible::of(network, &Snapshot::of_sorted(members), epoch))
+            let all = Snapshot::of_sorted(members);
+            Arc::new(Eligible::by(network, &all, &self.certificates, epoch))
         };
         while known.len() > usize::try_from(limits::EPOCHS_REMEMBERED).unwrap_or(usize::MAX) {
             known.pop_first();

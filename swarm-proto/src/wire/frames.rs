@@ -9,10 +9,11 @@ use crate::limits::{
     ANSWER_LARGE_BYTES, ANSWER_SMALL_BYTES, CARD_BYTES, CELLS_PER_EXCHANGE_MAX,
     ENVELOPE_LARGE_BYTES, FRAME_BYTES_MAX, IDS_PER_MESSAGE_MAX, LONG_STAY_BYTES, ONION_LARGE_BYTES,
     ONION_SMALL_BYTES, RECONCILE_BYTES_MAX, RECONCILE_KEY_BYTES, RECORDS_PER_MESSAGE_MAX,
-    ROW_HEADER_BYTES, SWEEP_ITEMS_MAX,
+    ROW_HEADER_BYTES, SWEEP_ITEMS_MAX, TALLIES_PER_MESSAGE_MAX, TESTIMONIES_PER_MESSAGE_MAX,
 };
 use crate::wire::kind;
 use crate::wire::members::RECORDS_IN_LIST_PART_MAX;
+use crate::wire::standing::{Tally, Testimony};
 
 /// The type of a frame; its number, one of [`kind`], is the first field of every frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +55,16 @@ pub enum FrameKind {
     Probe = kind::PROBE,
     /// One step of a sweep.
     Sweep = kind::SWEEP,
+    /// One step of comparing what watchers said.
+    ReconcileTestimonies = kind::RECONCILE_TESTIMONIES,
+    /// Items whose testimonies are wanted.
+    WantTestimonies = kind::WANT_TESTIMONIES,
+    /// What watchers said.
+    Testimonies = kind::TESTIMONIES,
+    /// What a relay found, for watchers.
+    Tallies = kind::TALLIES,
+    /// The answer to a probe.
+    Here = kind::HERE,
 }
 
 /// Who sends a frame.
@@ -78,12 +89,17 @@ pub enum Way {
 
 impl FrameKind {
     /// Every type, in the order of its number.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 23] = [
         Self::Hello,
         Self::Refusal,
         Self::Reconcile,
         Self::Want,
         Self::Records,
+        Self::ReconcileTestimonies,
+        Self::WantTestimonies,
+        Self::Testimonies,
+        Self::Tallies,
+        Self::Here,
         Self::ListAsk,
         Self::ListPart,
         Self::OnionSmall,
@@ -114,8 +130,10 @@ impl FrameKind {
         match self {
             Self::Hello => 2 + 2 + 32 + 8,
             Self::Refusal => 2 + 8,
-            Self::Reconcile => 4 + 1 + RECONCILE_KEY_BYTES + RECONCILE_BYTES_MAX,
-            Self::Want => 2 + 32 * IDS_PER_MESSAGE_MAX,
+            Self::Reconcile | Self::ReconcileTestimonies => {
+                4 + 1 + RECONCILE_KEY_BYTES + RECONCILE_BYTES_MAX
+            }
+            Self::Want | Self::WantTestimonies => 2 + 32 * IDS_PER_MESSAGE_MAX,
             Self::Records => RECORDS_BYTES_MAX,
             Self::ListAsk => 32 + 4,
             Self::ListPart => 32 + 4 + 4 + 2 + RECORDS_IN_LIST_PART_MAX * RECORD_WITH_KEYS_BYTES,
@@ -130,7 +148,9 @@ impl FrameKind {
             Self::Erase => 4 + MAILBOX_KEYS_BYTES + 32 + 4 + 64,
             Self::CardCopy => 4 + MAILBOX_KEYS_BYTES + 8 + 4 + 64 + CARD_BYTES,
             Self::Compare => COMPARE_BYTES_MAX,
-            Self::Probe => 0,
+            Self::Probe | Self::Here => 0,
+            Self::Testimonies => 2 + TESTIMONIES_PER_MESSAGE_MAX * Testimony::BYTES,
+            Self::Tallies => 2 + TALLIES_PER_MESSAGE_MAX * Tally::BYTES,
             Self::Sweep => SWEEP_BYTES_MAX,
         }
     }
@@ -145,7 +165,16 @@ impl FrameKind {
                 Way::Ask | Way::Tell,
             )
             | (
-                Self::Copied | Self::CardCopy | Self::Compare | Self::Probe | Self::Sweep,
+                Self::Copied
+                | Self::CardCopy
+                | Self::Compare
+                | Self::Probe
+                | Self::Sweep
+                | Self::ReconcileTestimonies
+                | Self::WantTestimonies
+                | Self::Testimonies
+                | Self::Tallies
+                | Self::Here,
                 Way::Tell,
             )
             | (
@@ -166,7 +195,17 @@ impl FrameKind {
                 Way::Ask | Way::Tell,
             )
             | (Self::Copied | Self::CardCopy, Way::Ask)
-            | (Self::Compare | Self::Probe | Self::Sweep, Way::Ask | Way::Answer)
+            | (
+                Self::Compare
+                | Self::Probe
+                | Self::Sweep
+                | Self::ReconcileTestimonies
+                | Self::WantTestimonies
+                | Self::Testimonies
+                | Self::Tallies
+                | Self::Here,
+                Way::Ask | Way::Answer,
+            )
             | (
                 Self::ListAsk
                 | Self::OnionSmall
@@ -216,6 +255,8 @@ const _: () = {
     assert!(2 + 32 * IDS_PER_MESSAGE_MAX <= FRAME_BYTES_MAX);
     assert!(COMPARE_BYTES_MAX <= FRAME_BYTES_MAX && SWEEP_BYTES_MAX <= FRAME_BYTES_MAX);
     assert!(5 + RECONCILE_KEY_BYTES + RECONCILE_BYTES_MAX <= FRAME_BYTES_MAX);
+    assert!(2 + TESTIMONIES_PER_MESSAGE_MAX * Testimony::BYTES <= FRAME_BYTES_MAX);
+    assert!(2 + TALLIES_PER_MESSAGE_MAX * Tally::BYTES <= FRAME_BYTES_MAX);
     assert!(ONION_LARGE_BYTES <= FRAME_BYTES_MAX && ANSWER_LARGE_BYTES <= FRAME_BYTES_MAX);
 };
 
@@ -232,6 +273,11 @@ mod tests {
             (0x0201, 32_805),
             (0x0202, 32_770),
             (0x0203, 32_330),
+            (0x0204, 32_805),
+            (0x0205, 32_770),
+            (0x0206, 36_354),
+            (0x0207, 26_626),
+            (0x0208, 0),
             (0x0210, 36),
             (0x0211, 35_064),
             (0x0301, 7_168),

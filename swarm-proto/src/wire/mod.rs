@@ -9,6 +9,7 @@ pub mod frames;
 pub mod mailbox;
 pub mod members;
 pub mod refusal;
+pub mod standing;
 pub mod sweeps;
 pub mod verify;
 
@@ -24,6 +25,7 @@ use copies::{Compare, Copied, Copy};
 use mailbox::{CardAsk, CardPut, Deposit, Deposited, Erase, Fetch};
 use members::{ListAsk, ListPart, Reconcile, RecordWithKeys};
 use refusal::Refusal;
+use standing::{Tally, Testimony};
 use sweeps::Sweep;
 
 /// Everything that machines say to each other.
@@ -55,6 +57,16 @@ pub enum Message {
     Probe,
     /// One sibling sweeps another.
     Sweep(Sweep),
+    /// Relays compare what watchers said.
+    ReconcileTestimonies(Reconcile),
+    /// A relay wants the testimonies behind these items.
+    WantTestimonies(Vec<[u8; 32]>),
+    /// What watchers said.
+    Testimonies(Vec<Testimony>),
+    /// What a relay found about those that the other watches.
+    Tallies(Vec<Tally>),
+    /// Here I am: the answer to a probe.
+    Here,
     /// Put an envelope into a mailbox.
     Deposit(Deposit),
     /// Read a page of a mailbox.
@@ -97,6 +109,11 @@ impl Message {
             Self::Compare(_) => kind::COMPARE,
             Self::Probe => kind::PROBE,
             Self::Sweep(_) => kind::SWEEP,
+            Self::ReconcileTestimonies(_) => kind::RECONCILE_TESTIMONIES,
+            Self::WantTestimonies(_) => kind::WANT_TESTIMONIES,
+            Self::Testimonies(_) => kind::TESTIMONIES,
+            Self::Tallies(_) => kind::TALLIES,
+            Self::Here => kind::HERE,
             Self::Deposit(_) => kind::DEPOSIT,
             Self::Fetch(_) => kind::FETCH,
             Self::Delete(_) => kind::DELETE,
@@ -125,14 +142,7 @@ impl Message {
         Ok(match kind {
             kind::REFUSAL => Self::Refusal(Refusal::decode(reader)?),
             kind::RECONCILE => Self::Reconcile(Reconcile::decode(reader)?),
-            kind::WANT => {
-                let count = reader.count("items", limits::IDS_PER_MESSAGE_MAX)?;
-                Self::Want(
-                    (0..count)
-                        .map(|_| reader.array("item"))
-                        .collect::<Result<_, _>>()?,
-                )
-            }
+            kind::WANT => Self::Want(decode_items(reader)?),
             kind::RECORDS => {
                 let most = limits::RECORDS_PER_MESSAGE_MAX;
                 Self::Records(members::decode_records(reader, most)?)
@@ -146,6 +156,19 @@ impl Message {
             kind::COMPARE => Self::Compare(Compare::decode(reader)?),
             kind::PROBE => Self::Probe,
             kind::SWEEP => Self::Sweep(Sweep::decode(reader)?),
+            kind::RECONCILE_TESTIMONIES => Self::ReconcileTestimonies(Reconcile::decode(reader)?),
+            kind::WANT_TESTIMONIES => Self::WantTestimonies(decode_items(reader)?),
+            kind::TESTIMONIES => {
+                let count = reader.count("testimonies", limits::TESTIMONIES_PER_MESSAGE_MAX)?;
+                let all = (0..count).map(|_| Testimony::decode(reader));
+                Self::Testimonies(all.collect::<Result<_, _>>()?)
+            }
+            kind::TALLIES => {
+                let count = reader.count("tallies", limits::TALLIES_PER_MESSAGE_MAX)?;
+                let all = (0..count).map(|_| Tally::decode(reader));
+                Self::Tallies(all.collect::<Result<_, _>>()?)
+            }
+            kind::HERE => Self::Here,
             kind::DEPOSIT => Self::Deposit(Deposit::decode(reader)?),
             kind::FETCH => Self::Fetch(Fetch::decode(reader)?),
             kind::DELETE => Self::Delete(Erase::decode(reader)?),
@@ -167,8 +190,22 @@ impl Message {
         let mut writer = Writer::with_capacity(256);
         match self {
             Self::Refusal(refusal) => refusal.encode(&mut writer),
-            Self::Reconcile(reconcile) => reconcile.encode(&mut writer),
-            Self::Want(items) => {
+            Self::Reconcile(reconcile) | Self::ReconcileTestimonies(reconcile) => {
+                reconcile.encode(&mut writer);
+            }
+            Self::Testimonies(testimonies) => {
+                writer.count(testimonies.len());
+                for testimony in testimonies {
+                    testimony.encode(&mut writer);
+                }
+            }
+            Self::Tallies(tallies) => {
+                writer.count(tallies.len());
+                for tally in tallies {
+                    tally.encode(&mut writer);
+                }
+            }
+            Self::Want(items) | Self::WantTestimonies(items) => {
                 writer.count(items.len());
                 for item in items {
                     writer.put(item);
@@ -182,7 +219,7 @@ impl Message {
             Self::Erase(erase) | Self::Delete(erase) => erase.encode(&mut writer),
             Self::CardCopy(put) | Self::CardPut(put) => put.encode(&mut writer),
             Self::Compare(compare) => compare.encode(&mut writer),
-            Self::Probe => {}
+            Self::Probe | Self::Here => {}
             Self::Sweep(sweep) => sweep.encode(&mut writer),
             Self::Deposit(deposit) => deposit.encode(&mut writer),
             Self::Fetch(fetch) => fetch.encode(&mut writer),
@@ -199,6 +236,11 @@ impl Message {
     }
 }
 
+fn decode_items(reader: &mut Reader) -> Result<Vec<[u8; 32]>, Malformed> {
+    let count = reader.count("items", limits::IDS_PER_MESSAGE_MAX)?;
+    (0..count).map(|_| reader.array("item")).collect()
+}
+
 /// The types of frames and messages.
 pub mod kind {
     /// Opens a link.
@@ -211,6 +253,16 @@ pub mod kind {
     pub const WANT: u16 = 0x0202;
     /// Records with keys.
     pub const RECORDS: u16 = 0x0203;
+    /// A step of comparing what watchers said.
+    pub const RECONCILE_TESTIMONIES: u16 = 0x0204;
+    /// Wanted testimonies.
+    pub const WANT_TESTIMONIES: u16 = 0x0205;
+    /// What watchers said.
+    pub const TESTIMONIES: u16 = 0x0206;
+    /// What a relay found, for watchers.
+    pub const TALLIES: u16 = 0x0207;
+    /// The answer to a probe.
+    pub const HERE: u16 = 0x0208;
     /// The member list is wanted.
     pub const LIST_ASK: u16 = 0x0210;
     /// A part of it.

@@ -21,6 +21,7 @@ use crate::wire::copies::{CopyAge, Scope};
 use crate::wire::frames::FrameKind;
 use crate::wire::mailbox::RECEIPTS_MAX;
 use crate::wire::members::RECORDS_IN_LIST_PART_MAX;
+use crate::wire::standing::{Past, Tally, Testimony, Words};
 use crate::wire::sweeps::{Listing, Open, Reply, Step};
 
 const ENVELOPE: &str = include_str!("../../../docs/spec/vectors/envelope.txt");
@@ -190,6 +191,43 @@ fn sweep_listing(byte: u8, count: usize) -> Listing {
     }
 }
 
+fn testimony(byte: u8) -> Testimony {
+    let words = Words {
+        absent: byte % 2 == 1,
+        last: byte % 4 > 1,
+        suspend: byte % 8 > 3,
+        age: byte,
+        available: Some(byte % 101),
+        kept: None,
+        class: byte,
+        past: Past {
+            history: byte,
+            term: byte,
+            times: byte,
+        },
+    };
+    Testimony {
+        subject: NodeId([byte; 32]),
+        epoch: Epoch(20_000),
+        watcher: NodeKey([byte; 32]),
+        number: 513,
+        words,
+        signature: Signature([byte; 64]),
+    }
+}
+
+fn tally(byte: u8) -> Tally {
+    let number = u32::from(byte);
+    Tally {
+        subject: NodeId([byte; 32]),
+        epoch: Epoch(20_000),
+        swept: 500,
+        missing: number,
+        asked: 300,
+        failed: number / 2,
+    }
+}
+
 /// One message of each type, with up to `count` elements in those that have a list.
 fn every_message(byte: u8, count: usize, size: SizeClass) -> Vec<Message> {
     let copy = copy(size, byte);
@@ -284,7 +322,22 @@ fn every_message(byte: u8, count: usize, size: SizeClass) -> Vec<Message> {
             },
         ),
         sweep(byte, Step::Listing(sweep_listing(byte, count))),
-        // The only one without a body; the last, so that tests of bodies can leave it out.
+        Message::ReconcileTestimonies(Reconcile {
+            exchange: u32::from(byte),
+            step: byte,
+            ranges: Bytes::from(vec![byte; count]),
+        }),
+        Message::WantTestimonies(vec![[byte; 32]; count]),
+        Message::Testimonies(vec![
+            testimony(byte);
+            count.min(limits::TESTIMONIES_PER_MESSAGE_MAX)
+        ]),
+        Message::Tallies(vec![
+            tally(byte);
+            count.min(limits::TALLIES_PER_MESSAGE_MAX)
+        ]),
+        // Those without a body are the last, so that tests of bodies can leave them out.
+        Message::Here,
         Message::Probe,
     ]
 }
@@ -314,7 +367,8 @@ proptest! {
             let bytes = message.encode();
             let mut longer = bytes.clone();
             longer.push(0);
-            if ![kind::RECONCILE, kind::COMPARE].contains(&message.kind()) {
+            let ranges = [kind::RECONCILE, kind::COMPARE, kind::RECONCILE_TESTIMONIES];
+            if !ranges.contains(&message.kind()) {
                 let shorter = bytes.split_last().map(|(_, rest)| rest.to_vec());
                 for other in shorter.into_iter().chain([longer]) {
                     prop_assert!(Message::decode(message.kind(), Bytes::from(other)).is_err());
@@ -326,7 +380,7 @@ proptest! {
     /// Layouts are fixed: whatever decodes is the one encoding of what it says.
     #[test]
     fn a_bent_message_is_another_one_or_none(
-        which in 0_usize..28, at: prop::sample::Index, bits in 1_u8..,
+        which in 0_usize..32, at: prop::sample::Index, bits in 1_u8..,
     ) {
         let message = &every_message(3, 2, SizeClass::Small)[which];
         let mut bytes = message.encode();
@@ -399,6 +453,13 @@ fn a_malformed_field_is_named() {
     long.truncate(long.len() - 64);
     let mut short = Message::Copy(copy(SizeClass::Small, 1)).encode();
     short.extend([1; 64]);
+    let testimonies = |at: usize, byte: u8| {
+        let mut bytes = Message::Testimonies(vec![testimony(1)]).encode();
+        bytes[2 + at] = byte;
+        bytes
+    };
+    let mut tallies = Message::Tallies(vec![tally(1)]).encode();
+    tallies[2 + 40] = 9;
     let refusal = |code: u8, detail: u8| vec![0, code, 0, 0, 0, 0, 0, 0, 0, detail];
     let cases = [
         (kind::FETCH, fetch_class, "answer class"),
@@ -426,6 +487,9 @@ fn a_malformed_field_is_named() {
         (kind::DEPOSITED, vec![0, 0, 0, 0, 0, 33], "receipts"),
         (kind::ELSEWHERE, vec![0, 33], "holders"),
         (kind::CARD, vec![0; 100], "sealed card"),
+        (kind::TESTIMONIES, testimonies(70, 8), "flags"),
+        (kind::TESTIMONIES, testimonies(72, 101), "available"),
+        (kind::TALLIES, tallies, "tally"),
     ];
     for (code, bytes, field) in cases {
         let wrong = Message::decode(code, Bytes::from(bytes)).unwrap_err();
@@ -466,6 +530,10 @@ fn the_largest_message_of_each_type_fits_its_frame() {
             more.ranges = Bytes::from(vec![0; most + 1]);
             let bytes = Bytes::from(Message::Reconcile(more).encode());
             assert!(Message::decode(kind::RECONCILE, bytes).is_err());
+        }
+        if let Message::ReconcileTestimonies(reconcile) = &mut message {
+            let most = limits::RECONCILE_KEY_BYTES + limits::RECONCILE_BYTES_MAX;
+            reconcile.ranges = Bytes::from(vec![0; most]);
         }
         if let Message::Compare(compare) = &mut message
             && compare.scope.is_some()
@@ -639,6 +707,11 @@ fn messages_are_those_of_the_vectors() {
         "sweep-reply",
         "sweep-reveal",
         "sweep-listing",
+        "reconcile-testimonies",
+        "want-testimonies",
+        "testimonies",
+        "tallies",
+        "here",
         "probe",
     ];
     let messages = every_message(1, 2, SizeClass::Small);

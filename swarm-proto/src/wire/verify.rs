@@ -63,9 +63,19 @@ impl Judge<'_> {
         let admitted = match (&message, via) {
             (Message::ListAsk(_), Via::Onion { .. } | Via::Client) => true,
             (
-                Message::Reconcile(_) | Message::Want(_) | Message::Compare(_) | Message::Probe,
+                Message::Reconcile(_)
+                | Message::Want(_)
+                | Message::Compare(_)
+                | Message::Probe
+                | Message::ReconcileTestimonies(_)
+                | Message::WantTestimonies(_)
+                | Message::Tallies(_)
+                | Message::Here,
                 Via::Relay(_),
             ) => true,
+            (Message::Testimonies(testimonies), Via::Relay(_)) => testimonies
+                .iter()
+                .all(|one| one.holds(self.crypto, &self.network)),
             (Message::Records(records), Via::Relay(_)) => {
                 records.iter().all(|record| self.record_holds(record))
             }

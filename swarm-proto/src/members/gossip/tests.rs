@@ -193,47 +193,6 @@ fn a_list_is_handed_out_in_parts_and_not_again_to_who_has_it() {
     }
 }
 
-fn opening(exchange: u32) -> Reconcile {
-    Reconcile {
-        exchange,
-        step: 1,
-        ranges: Reconciler::opener([[1; 32]], [0; 32]).open(),
-    }
-}
-
-/// [GOS-5]
-#[test]
-fn exchanges_are_bounded_by_peer_and_in_all_and_end_by_themselves() {
-    let rig = Rig::new(4);
-    let (mut context, mut now) = (rig.view_of(0), rig.now);
-    let config = RelayConfig {
-        network: Arc::clone(&rig.network),
-        key: context.key,
-        addresses: [None, None],
-        family: [0; 8],
-        since: Tick(1),
-        last_record: None,
-        repair_bytes_per_s: 1 << 20,
-    };
-    let mut gossip = Gossip::new(config, now);
-    let mut out = Effects::default();
-    let peer = |number: usize| testing::key(u32::try_from(number).unwrap()).node_id();
-    for exchange in 0..10 {
-        gossip.reconcile(&mut context, now, peer(0), &opening(exchange), &mut out);
-    }
-    assert_eq!(gossip.exchanges.len(), EXCHANGES_PER_PEER_MAX);
-    for number in 1..100 {
-        gossip.reconcile(&mut context, now, peer(number), &opening(0), &mut out);
-        gossip.open(&context, now, peer(number), &mut out);
-    }
-    assert_eq!(gossip.exchanges.len(), limits::EXCHANGES_MAX);
-    now.mono = now.mono.plus(EXCHANGE_LIFE);
-    out.drain().for_each(drop);
-    gossip.reconcile(&mut context, now, peer(200), &opening(0), &mut out);
-    assert_eq!(gossip.exchanges.len(), 1);
-    assert!(!out.is_empty(), "one that was lost blocks nobody");
-}
-
 /// [ELI-6]
 #[test]
 fn a_relay_whose_record_lapses_stays_a_holder_of_the_epochs_before() {

@@ -1,0 +1,180 @@
+//! What watchers have said, and what a quorum of them says now: who is absent, who is to be suspended.
+//!
+//! Source: `docs/spec/standing.md`.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::context::Context;
+use crate::id::NodeId;
+use crate::standing::certificate::Certificate;
+use crate::standing::watchers::Watchers;
+use crate::time::Epoch;
+use crate::wire::standing::{Testimony, Words};
+
+/// The newest testimony of each watcher about each relay, of the last few epochs.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    said: BTreeMap<(Epoch, NodeId), BTreeMap<NodeId, Testimony>>,
+    places: BTreeMap<[u8; 32], (Epoch, NodeId, NodeId)>,
+    /// Drawn once an epoch and relay, as long as M(e) stays the same.
+    drawn: BTreeMap<(Epoch, NodeId), ([u8; 32], Arc<Watchers>)>,
+}
+
+/// What changed by what was heard.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// Relays that count as absent from here on.
+    pub(crate) went: Vec<NodeId>,
+    /// Relays that do not any more.
+    pub(crate) came: Vec<NodeId>,
+    /// Relays that a majority wants suspended from here on.
+    pub(crate) condemned: Vec<NodeId>,
+}
+
+impl Heard {
+    /// The watchers of a relay in an epoch.
+    pub(crate) fn watchers(
+        &mut self,
+        context: &Context,
+        epoch: Epoch,
+        subject: &NodeId,
+    ) -> Arc<Watchers> {
+        let eligible = context.view.eligible(&context.network, epoch);
+        if let Some((of, watchers)) = self.drawn.get(&(epoch, *subject))
+            && of == eligible.hash()
+        {
+            return Arc::clone(watchers);
+        }
+        let watchers = Arc::new(Watchers::of(&context.network, &eligible, subject));
+        let drawn = (*eligible.hash(), Arc::clone(&watchers));
+        self.drawn.insert((epoch, *subject), drawn);
+        watchers
+    }
+
+    /// Takes a testimony in, its signature checked; true if it is news ([STD-5]).
+    pub(crate) fn hear(&mut self, context: &Context, today: Epoch, testimony: Testimony) -> bool {
+        let Testimony { subject, epoch, .. } = testimony;
+        let is_timely = epoch <= today && epoch.plus(EPOCHS_HEARD) > today;
+        if !is_timely || context.view.snapshot().find(&subject).is_none() {
+            return false;
+        }
+        let watcher = testimony.watcher.node_id();
+        if !self
+            .watchers(context, epoch, &subject)
+            .ids()
+            .contains(&watcher)
+        {
+            return false;
+        }
+        let item = testimony.item();
+        let said = self.said.entry((epoch, subject)).or_default();
+        if let Some(known) = said.get(&watcher) {
+            let (old, number) = (known.item(), known.number);
+            if number > testimony.number || (number == testimony.number && old <= item) {
+                return false;
+            }
+            self.places.remove(&old);
+        }
+        self.places.insert(item, (epoch, subject, watcher));
+        said.insert(watcher, testimony);
+        true
+    }
+
+    /// What is compared with others.
+    pub(crate) fn items(&self) -> impl Iterator<Item = [u8; 32]> + '_ {
+        self.places.keys().copied()
+    }
+
+    /// The testimony behind an item.
+    pub(crate) fn find(&self, item: &[u8; 32]) -> Option<&Testimony> {
+        let (epoch, subject, watcher) = self.places.get(item)?;
+        self.said.get(&(*epoch, *subject))?.get(watcher)
+    }
+
+    /// What watchers say about a relay in an epoch.
+    pub(crate) fn about(&self, epoch: Epoch, subject: &NodeId) -> impl Iterator<Item = &Words> {
+        let said = self.said.get(&(epoch, *subject));
+        said.into_iter()
+            .flat_map(BTreeMap::values)
+            .map(|testimony| &testimony.words)
+    }
+
+    /// What a quorum says at the end of an epoch ([STD-7]).
+    pub(crate) fn certificate(
+        &mut self,
+        context: &Context,
+        epoch: Epoch,
+        subject: &NodeId,
+    ) -> Option<Certificate> {
+        let watchers = self.watchers(context, epoch, subject);
+        let last = self.about(epoch, subject).filter(|words| words.last);
+        let last: Vec<Words> = last.copied().collect();
+        let is_enough = watchers.are_enough() && last.len() >= watchers.quorum();
+        is_enough.then(|| Certificate::of(&last, watchers.majority()))
+    }
+
+    /// Looks again at one relay, after something was heard about it in `epoch` ([STD-5], [STD-9]).
+    pub(crate) fn judge(
+        &mut self,
+        context: &mut Context,
+        today: Epoch,
+        (epoch, subject): (Epoch, NodeId),
+        changes: &mut Changes,
+    ) {
+        if let Some(certificate) = self.certificate(context, epoch, &subject) {
+            context.view.certify(subject, epoch, certificate);
+        }
+        if epoch != today {
+            return;
+        }
+        let watchers = self.watchers(context, today, &subject);
+        if !watchers.are_enough() {
+            return;
+        }
+        let absent = self.about(today, &subject).filter(|words| words.absent);
+        let absent = absent.count();
+        let present = self.about(today, &subject).filter(|words| !words.absent);
+        let present = present.count();
+        let quorum = watchers.quorum();
+        let was_absent = context.said.absent.contains(&subject);
+        if !was_absent && absent >= quorum {
+            context.said.absent.insert(subject);
+            changes.went.push(subject);
+        } else if was_absent && absent < quorum && present >= quorum {
+            context.said.absent.remove(&subject);
+            changes.came.push(subject);
+        }
+        let votes = self.about(today, &subject).filter(|words| words.suspend);
+        if votes.count() >= watchers.majority() {
+            if context.said.condemned.insert(subject) {
+                changes.condemned.push(subject);
+            }
+        } else {
+            context.said.condemned.remove(&subject);
+        }
+    }
+
+    /// Another epoch has begun: what is too old is forgotten.
+    pub(crate) fn turn(&mut self, today: Epoch) {
+        let oldest = today.minus(EPOCHS_HEARD.saturating_sub(1));
+        self.said.retain(|(epoch, _), _| *epoch >= oldest);
+        self.places.retain(|_, (epoch, _, _)| *epoch >= oldest);
+        self.drawn.retain(|(epoch, _), _| *epoch >= oldest);
+    }
+}
+
+/// What watchers say together at this moment, for all roles to read.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    /// Whether watchers speak for the network at all; otherwise each relay goes by its own tries.
+    pub(crate) speaks: bool,
+    /// Relays that a quorum could not reach.
+    pub(crate) absent: BTreeSet<NodeId>,
+    /// Relays that a majority wants suspended.
+    pub(crate) condemned: BTreeSet<NodeId>,
+}
+
+/// Epochs of which testimonies are kept and taken: today and the two before.
+pub(crate) const EPOCHS_HEARD: u32 = 3;

@@ -1,0 +1,521 @@
+//! Relays watch each other and say together who is absent, who keeps what it promised, and who is to be left out.
+//!
+//! 1. For an epoch each relay has watchers, drawn from M(e) ([`Watchers`], [STD-1]).
+//! 2. A watcher asks its subjects every five minutes whether they are there ([STD-3]), and hears from other
+//!    relays what they found ([STD-6]).
+//! 3. What changes it testifies at once, and what it knows when the epoch ends ([STD-4]). Testimonies are passed
+//!    on and compared like the member list ([STD-5]).
+//! 4. A quorum's last words are a [`Certificate`]; M(e + 2) is made with it ([STD-7], [STD-8]).
+//! 5. What a quorum says now counts at once: who is absent is replaced, who is condemned is not counted on
+//!    ([STD-9]).
+//!
+//! What a relay found out by itself is in `members/possession.rs`. Source: `docs/spec/standing.md`.
+
+mod certificate;
+mod duty;
+mod heard;
+mod reports;
+mod watchers;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use rand_core::Rng;
+
+use crate::context::Context;
+use crate::crypto::Signature;
+use crate::effects::{Effects, SignTicket};
+use crate::id::NodeId;
+use crate::limits;
+use crate::members::exchange::Exchanges;
+use crate::members::gossip::partners;
+use crate::time::{EPOCH_MINUTES, Epoch, HOUR_MINUTES, Instant, Now};
+use crate::wire::Message;
+use crate::wire::members::Reconcile;
+use crate::wire::standing::{Tally, Testimony, Words};
+
+pub use certificate::{Certificate, Certificates};
+use duty::{Before, Duty};
+use heard::Heard;
+pub(crate) use heard::{Changes, Said};
+use reports::Reports;
+pub use watchers::{WATCHERS_MIN, Watchers};
+
+/// Watching, reporting and testifying of one relay.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    /// The epoch of the duties.
+    epoch: Option<Epoch>,
+    duties: BTreeMap<NodeId, Duty>,
+    /// Members of which it is known whether this relay watches them.
+    looked_at: BTreeSet<NodeId>,
+    heard: Heard,
+    reports: Reports,
+    /// What was reported last of each relay.
+    reported: BTreeMap<NodeId, Tally>,
+    exchanges: Exchanges,
+    /// News to be passed on.
+    news: BTreeSet<[u8; 32]>,
+    pass_on_at: Option<Instant>,
+    ask_at: Instant,
+    report_at: Instant,
+    compare_at: Instant,
+    counts: StandingCounts,
+}
+
+/// What watching did since the start, for the operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StandingCounts {
+    /// Relays that this one watches in this epoch.
+    pub watched: u64,
+    /// Testimonies that it has signed.
+    pub testified: u64,
+    /// Testimonies of others that were news.
+    pub heard: u64,
+    /// Reports sent and received.
+    pub reports: u64,
+    /// Bytes of all these, sent and received.
+    pub bytes: u64,
+    /// Relays that count as absent.
+    pub absent: u64,
+    /// Relays that a majority wants suspended.
+    pub condemned: u64,
+}
+
+/// What is known of how one relay stands with the network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Its watchers in this epoch.
+    pub watchers: usize,
+    /// How many of them have said something in this epoch.
+    pub said: usize,
+    /// How many call it absent.
+    pub absent: usize,
+    /// How many want it suspended.
+    pub suspend: usize,
+    /// How many are needed for that.
+    pub majority: usize,
+    /// The last certificate, and how many epochs ago it was made.
+    pub certificate: Option<(u32, Certificate)>,
+    /// Epochs, from the next one on, for which a suspension lasts.
+    pub suspended_for: u8,
+    /// Whether it holds in this epoch, by this relay's list.
+    pub holds: bool,
+}
+
+impl Standing {
+    /// Nobody is watched yet.
+    pub(crate) fn new(now: Now) -> Self {
+        Self {
+            epoch: None,
+            duties: BTreeMap::new(),
+            looked_at: BTreeSet::new(),
+            heard: Heard::default(),
+            reports: Reports::default(),
+            reported: BTreeMap::new(),
+            exchanges: Exchanges::default(),
+            news: BTreeSet::new(),
+            pass_on_at: None,
+            ask_at: now.mono,
+            report_at: now.mono.plus(FIRST_REPORT),
+            compare_at: now.mono.plus(FIRST_COMPARE),
+            counts: StandingCounts::default(),
+        }
+    }
+
+    /// What it did.
+    pub(crate) fn counts(&self, context: &Context) -> StandingCounts {
+        StandingCounts {
+            watched: self.duties.len() as u64,
+            absent: context.said.absent.len() as u64,
+            condemned: context.said.condemned.len() as u64,
+            ..self.counts
+        }
+    }
+
+    /// How a relay stands with the network, as far as it is known here.
+    pub(crate) fn verdict(&self, context: &Context, id: &NodeId) -> Verdict {
+        let Some(today) = self.epoch else {
+            return Verdict::default();
+        };
+        let eligible = context.view.eligible(&context.network, today);
+        let watchers = Watchers::of(&context.network, &eligible, id);
+        let about = || self.heard.about(today, id);
+        let certificate = context.view.certificates().before(id, today);
+        let past = certificate.map(|(epochs, one)| {
+            let verdicts = &context.network.verdicts;
+            one.past_after(epochs, verdicts).term
+        });
+        Verdict {
+            watchers: watchers.ids().len(),
+            said: about().count(),
+            absent: about().filter(|words| words.absent).count(),
+            suspend: about().filter(|words| words.suspend).count(),
+            majority: watchers.majority(),
+            certificate: certificate.map(|(epochs, one)| (epochs, *one)),
+            suspended_for: past.unwrap_or(0),
+            holds: eligible.find(id).is_some(),
+        }
+    }
+
+    /// A relay under watch said something.
+    pub(crate) fn answered(&mut self, context: &Context, now: Now, from: &NodeId) {
+        if let Some(duty) = self.duties.get_mut(from) {
+            duty.answered(now, context.network.scale);
+        }
+    }
+
+    /// A step of comparing what watchers said.
+    pub(crate) fn reconcile(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        message: &Reconcile,
+        out: &mut Effects,
+    ) {
+        self.counts.bytes += 5 + message.ranges.len() as u64;
+        let heard = &self.heard;
+        let progress = self
+            .exchanges
+            .step(now, from, message, || heard.items().collect::<Vec<_>>());
+        let Some(progress) = progress else {
+            return;
+        };
+        for items in progress.want.chunks(limits::IDS_PER_MESSAGE_MAX) {
+            self.send(from, Message::WantTestimonies(items.to_vec()), out);
+        }
+        if let Some(reply) = progress.reply {
+            self.send(from, Message::ReconcileTestimonies(reply), out);
+        }
+    }
+
+    /// Another relay wants testimonies.
+    pub(crate) fn wanted(&mut self, from: NodeId, items: &[[u8; 32]], out: &mut Effects) {
+        let found = items.iter().filter_map(|item| self.heard.find(item));
+        let found: Vec<Testimony> = found.cloned().collect();
+        self.tell(from, &found, out);
+    }
+
+    /// Testimonies came, let in at the door.
+    pub(crate) fn testimonies(
+        &mut self,
+        context: &mut Context,
+        now: Now,
+        testimonies: Vec<Testimony>,
+    ) -> Changes {
+        self.counts.bytes += testimonies_bytes(testimonies.len());
+        let today = context.network.scale.epoch_of(now.unix);
+        let mut changes = Changes::default();
+        for testimony in testimonies {
+            self.hear(context, now, today, testimony, &mut changes);
+        }
+        changes
+    }
+
+    /// An own testimony is signed.
+    pub(crate) fn signed(
+        &mut self,
+        context: &mut Context,
+        now: Now,
+        mut testimony: Testimony,
+        signature: Signature,
+    ) -> Changes {
+        testimony.signature = signature;
+        self.counts.testified += 1;
+        let today = context.network.scale.epoch_of(now.unix);
+        let mut changes = Changes::default();
+        self.hear(context, now, today, testimony, &mut changes);
+        changes
+    }
+
+    /// Another relay reports about those that this one watches.
+    pub(crate) fn tallies(&mut self, context: &Context, from: NodeId, tallies: &[Tally]) {
+        self.counts.reports += tallies.len() as u64;
+        self.counts.bytes += 2 + (Tally::BYTES * tallies.len()) as u64;
+        if context.view.snapshot().find(&from).is_none() {
+            return;
+        }
+        for tally in tallies {
+            let is_mine = self.duties.contains_key(&tally.subject) && tally.subject != from;
+            if is_mine && Some(tally.epoch) == self.epoch {
+                self.reports.take(from, *tally);
+            }
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn wake(&mut self, context: &mut Context, now: Now, out: &mut Effects) {
+        if context.network.verdicts.watchers == 0 {
+            return;
+        }
+        self.turn(context, now, out);
+        if self.ask_at <= now.mono {
+            self.ask(context, now, out);
+        }
+        if self.report_at <= now.mono {
+            self.report_at = now.mono.plus(about(context, HOUR_MINUTES));
+            self.report(context, out);
+        }
+        if self.compare_at <= now.mono {
+            self.compare_at = now.mono.plus(about(context, COMPARE_MINUTES));
+            if let Some(partner) = partners(context).first() {
+                let items: Vec<[u8; 32]> = self.heard.items().collect();
+                if let Some(opening) = self.exchanges.open(context, now, *partner, items) {
+                    self.send(*partner, Message::ReconcileTestimonies(opening), out);
+                }
+            }
+        }
+        if self.pass_on_at.is_some_and(|at| at <= now.mono) {
+            self.pass_on(context, out);
+        }
+    }
+
+    /// When something is due.
+    pub(crate) fn deadline(&self, context: &Context) -> Option<Instant> {
+        if context.network.verdicts.watchers == 0 {
+            return None;
+        }
+        let fixed = [self.ask_at, self.report_at, self.compare_at];
+        fixed.into_iter().chain(self.pass_on_at).min()
+    }
+
+    /// At the end of an epoch the last word about each subject is said, and others become subjects.
+    fn turn(&mut self, context: &mut Context, now: Now, out: &mut Effects) {
+        let today = context.network.scale.epoch_of(now.unix);
+        if self.epoch.is_some_and(|epoch| epoch >= today) {
+            return;
+        }
+        if let Some(ended) = self.epoch.replace(today) {
+            let subjects: Vec<NodeId> = self.duties.keys().copied().collect();
+            for subject in subjects {
+                if let Some(words) = self.words(context, ended, &subject, true) {
+                    testify(context, subject, ended, u16::MAX, words, out);
+                }
+            }
+        }
+        self.duties.clear();
+        self.looked_at.clear();
+        self.reports.clear();
+        self.reported.clear();
+        self.heard.turn(today);
+        context.said.condemned.clear();
+        context.possession.get_mut().clear_sums();
+        let oldest = today.minus(limits::EPOCHS_REMEMBERED);
+        context
+            .view
+            .forget_certificates(oldest.minus(certificate::GOOD_FOR + 1));
+    }
+
+    /// Asks all subjects whether they are there, and says what has changed.
+    fn ask(&mut self, context: &mut Context, now: Now, out: &mut Effects) {
+        let scale = context.network.scale;
+        let today = scale.epoch_of(now.unix);
+        let pause = scale.minutes(duty::ASK_MINUTES).max(duty::ASK_PAUSE_MIN);
+        self.ask_at = now.mono.plus(pause);
+        let me = context.me;
+        context.said.speaks = self.heard.watchers(context, today, &me).are_enough();
+        if !context.said.speaks {
+            // Who is absent is then known by own tries alone.
+            context.said.absent.clear();
+        }
+        let members = context.view.snapshot();
+        for member in members.iter() {
+            let id = member.id();
+            if id != me && self.looked_at.insert(id) {
+                let watchers = self.heard.watchers(context, today, &id);
+                if watchers.ids().contains(&me) {
+                    self.duties.insert(id, Duty::new());
+                }
+            }
+        }
+        self.duties.retain(|id, _| members.find(id).is_some());
+        let subjects: Vec<NodeId> = self.duties.keys().copied().collect();
+        for subject in subjects {
+            if let Some(duty) = self.duties.get_mut(&subject) {
+                duty.ask(now, scale);
+                out.send(subject, Message::Probe);
+            }
+            self.say(context, now, today, subject, out);
+        }
+    }
+
+    /// Testifies if there is something to say that was not said.
+    fn say(
+        &mut self,
+        context: &Context,
+        now: Now,
+        today: Epoch,
+        subject: NodeId,
+        out: &mut Effects,
+    ) {
+        let Some(words) = self.words(context, today, &subject, false) else {
+            return;
+        };
+        let was_absent = context.said.absent.contains(&subject);
+        let Some(duty) = self.duties.get_mut(&subject) else {
+            return;
+        };
+        let is_new = match (duty.told, duty.absent) {
+            (Some(told), _) => (told.absent, told.suspend) != (words.absent, words.suspend),
+            // In a new epoch those that were absent are to be spoken of again.
+            (None, Some(absent)) => absent || was_absent || words.suspend,
+            (None, None) => words.suspend,
+        };
+        if is_new {
+            duty.told = Some(words);
+            let number = moment(context, now, today);
+            testify(context, subject, today, number, words, out);
+        }
+    }
+
+    fn words(
+        &self,
+        context: &Context,
+        epoch: Epoch,
+        subject: &NodeId,
+        last: bool,
+    ) -> Option<Words> {
+        let duty = self.duties.get(subject)?;
+        let eligible = context.view.eligible(&context.network, epoch);
+        let verdicts = &context.network.verdicts;
+        let certificate = context.view.certificates().before(subject, epoch);
+        let before = Before::of(certificate, verdicts, eligible.find(subject).is_some());
+        let kept = self.reports.kept(context, subject);
+        let read = self.reports.read(context, subject);
+        Some(duty.words(before, kept, read, last))
+    }
+
+    /// Tells watchers what was found since they were last told.
+    fn report(&mut self, context: &Context, out: &mut Effects) {
+        let Some(today) = self.epoch else { return };
+        let sums = context.possession.borrow().sums(today);
+        let mut to: BTreeMap<NodeId, Vec<Tally>> = BTreeMap::new();
+        for tally in sums {
+            let subject = tally.subject;
+            if self.reported.get(&subject) == Some(&tally) {
+                continue;
+            }
+            self.reported.insert(subject, tally);
+            let watchers = self.heard.watchers(context, today, &subject);
+            for watcher in watchers.told_by(&context.network, &context.me, today) {
+                if watcher == context.me {
+                    self.reports.take(context.me, tally);
+                } else if watcher != subject {
+                    to.entry(watcher).or_default().push(tally);
+                }
+            }
+        }
+        for (watcher, tallies) in to {
+            for tallies in tallies.chunks(limits::TALLIES_PER_MESSAGE_MAX) {
+                self.counts.reports += tallies.len() as u64;
+                self.send(watcher, Message::Tallies(tallies.to_vec()), out);
+            }
+        }
+    }
+
+    fn hear(
+        &mut self,
+        context: &mut Context,
+        now: Now,
+        today: Epoch,
+        testimony: Testimony,
+        changes: &mut Changes,
+    ) {
+        let place = (testimony.epoch, testimony.subject);
+        let (item, last) = (testimony.item(), testimony.words.last);
+        if !self.heard.hear(context, today, testimony) {
+            return;
+        }
+        self.counts.heard += 1;
+        // Last words have a day to get everywhere.
+        if !last && self.news.len() < limits::NEWS_MAX {
+            self.news.insert(item);
+            self.pass_on_at.get_or_insert(now.mono.plus(PASS_ON_PAUSE));
+        }
+        self.heard.judge(context, today, place, changes);
+    }
+
+    /// Tells a few members what is news.
+    fn pass_on(&mut self, context: &Context, out: &mut Effects) {
+        self.pass_on_at = None;
+        let news = core::mem::take(&mut self.news);
+        let news = news.iter().filter_map(|item| self.heard.find(item));
+        let news: Vec<Testimony> = news.cloned().collect();
+        for partner in partners(context) {
+            self.tell(partner, &news, out);
+        }
+    }
+
+    fn tell(&mut self, to: NodeId, testimonies: &[Testimony], out: &mut Effects) {
+        for some in testimonies.chunks(limits::TESTIMONIES_PER_MESSAGE_MAX) {
+            self.send(to, Message::Testimonies(some.to_vec()), out);
+        }
+    }
+
+    fn send(&mut self, to: NodeId, message: Message, out: &mut Effects) {
+        self.counts.bytes += match &message {
+            Message::ReconcileTestimonies(step) => 5 + step.ranges.len() as u64,
+            Message::WantTestimonies(items) => 2 + 32 * items.len() as u64,
+            Message::Testimonies(some) => testimonies_bytes(some.len()),
+            Message::Tallies(some) => 2 + (Tally::BYTES * some.len()) as u64,
+            _ => 0,
+        };
+        out.send(to, message);
+    }
+}
+
+/// Has a testimony signed.
+fn testify(
+    context: &Context,
+    subject: NodeId,
+    epoch: Epoch,
+    number: u16,
+    words: Words,
+    out: &mut Effects,
+) {
+    let testimony = Testimony {
+        subject,
+        epoch,
+        watcher: context.key,
+        number,
+        words,
+        signature: Signature([0; 64]),
+    };
+    let bytes = testimony.statement(&context.network_id);
+    out.sign(SignTicket::Testimony(Box::new(testimony)), bytes);
+}
+
+/// The number of a testimony that is made now: how much of the epoch has passed, so that it grows across
+/// restarts; the highest is left to the last one ([STD-4]).
+fn moment(context: &Context, now: Now, today: Epoch) -> u16 {
+    let scale = context.network.scale;
+    let passed = now.unix.distance(scale.epoch_start(today)).as_millis();
+    let whole = scale.minutes(EPOCH_MINUTES).as_millis().max(1);
+    let number = passed.saturating_mul(u128::from(u16::MAX)) / whole;
+    u16::try_from(number).unwrap_or(u16::MAX).min(u16::MAX - 1)
+}
+
+/// So many minutes, give or take a tenth, so that relays do not fall into step.
+fn about(context: &Context, minutes: u64) -> Duration {
+    let pause = context.network.scale.minutes(minutes);
+    let tenth = u64::try_from(pause.as_millis() / 10).unwrap_or(1).max(1);
+    pause + Duration::from_millis(context.rng.borrow_mut().next_u64() % tenth)
+}
+
+fn testimonies_bytes(count: usize) -> u64 {
+    2 + (Testimony::BYTES * count) as u64
+}
+
+/// Minutes between two comparisons of testimonies that a relay opens ([STD-5]).
+const COMPARE_MINUTES: u64 = 30;
+/// News waits so long for more to go with it.
+const PASS_ON_PAUSE: Duration = Duration::from_secs(1);
+/// A relay that has just started first learns who is there.
+const FIRST_COMPARE: Duration = Duration::from_secs(5);
+/// Nothing was found before that.
+const FIRST_REPORT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,320 @@
+//! Relays that watch each other: who is absent, who is left out, and that a few liars decide neither.
+
+use super::*;
+use crate::crypto::{Crypto, SecretKey};
+use crate::effects::{Event, PeerChange};
+use crate::envelope::ExpiryClass;
+use crate::id::NodeKey;
+use crate::rig::{Rig, owner};
+use crate::wire::standing::Past;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Relays whose watchers speak for the network.
+fn watched(count: u8) -> Rig {
+    Rig::tuned(count, |network| {
+        network.verdicts.watchers = 15;
+        network.verdicts.reporters = 5;
+        network.verdicts.certificates = 2;
+        network.pledge.class_min = 0;
+        network.sweep_hours = 6;
+    })
+}
+
+fn verdict(rig: &Rig, by: usize, of: usize) -> Verdict {
+    let id = rig.nodes[of].key.node_id();
+    rig.nodes[by].relay.verdict(&id)
+}
+
+fn absent(rig: &Rig) -> Vec<u64> {
+    let up = rig.nodes.iter().filter(|node| node.up);
+    up.map(|node| node.relay.standing().absent).collect()
+}
+
+/// Until shortly after the next epoch has begun.
+fn next_epoch(rig: &mut Rig) {
+    let scale = rig.network.scale;
+    let next = scale.epoch_of(rig.now.unix).plus(1);
+    let left = scale.epoch_start(next).distance(rig.now.unix);
+    rig.advance(left + HOUR);
+}
+
+/// [STD-3] [STD-5] [STD-9]: nobody but its watchers asked, and all know.
+#[test]
+fn a_relay_that_died_is_absent_for_all_and_back_when_it_answers() {
+    let mut rig = watched(20);
+    rig.advance(HOUR);
+    assert!(absent(&rig).iter().all(|count| *count == 0));
+    rig.nodes[3].up = false;
+    rig.advance(Duration::from_secs(60 * 18));
+    assert!(absent(&rig).iter().all(|count| *count == 0), "too early");
+    rig.advance(Duration::from_secs(60 * 12));
+    assert!(
+        absent(&rig).iter().all(|count| *count == 1),
+        "{:?}",
+        absent(&rig)
+    );
+    // Another epoch has other watchers, and it stays absent all the while.
+    next_epoch(&mut rig);
+    assert!(absent(&rig).iter().all(|count| *count == 1));
+    rig.restart(3);
+    for other in 0..3 {
+        rig.peer(3, other, PeerChange::Linked);
+        rig.peer(other, 3, PeerChange::Linked);
+    }
+    rig.advance(HOUR);
+    assert!(
+        absent(&rig).iter().all(|count| *count == 0),
+        "{:?}",
+        absent(&rig)
+    );
+}
+
+/// [STD-2]: with few watchers each relay goes by its own tries.
+#[test]
+fn a_small_network_has_no_verdicts() {
+    let mut rig = watched(8);
+    rig.nodes[3].up = false;
+    rig.advance(DAY * 2);
+    assert!(absent(&rig).iter().all(|count| *count == 0));
+    assert_eq!(verdict(&rig, 0, 1).certificate, None);
+    assert!(verdict(&rig, 0, 1).holds);
+}
+
+/// [STD-7] [STD-8] [ELI-7]
+#[test]
+fn certificates_are_the_same_everywhere_and_grow_old() {
+    let mut rig = watched(16);
+    for _ in 0..3 {
+        next_epoch(&mut rig);
+    }
+    rig.advance(HOUR * 8);
+    for of in 0..16 {
+        let one = verdict(&rig, 0, of);
+        let (epochs, certificate) = one.certificate.unwrap();
+        assert_eq!(epochs, 1, "{of}");
+        assert!(certificate.age >= 2, "{of}: {certificate:?}");
+        assert_eq!(certificate.available, Some(100), "{of}");
+        assert_eq!((certificate.votes, one.suspended_for), (0, 0));
+        for by in 1..16 {
+            assert_eq!(verdict(&rig, by, of).certificate, one.certificate);
+        }
+    }
+}
+
+fn testimony(rig: &Rig, watcher: usize, of: usize, words: Words) -> Testimony {
+    let secret: &SecretKey = &rig.nodes[watcher].secret;
+    let mut testimony = Testimony {
+        subject: rig.nodes[of].key.node_id(),
+        epoch: rig.network.scale.epoch_of(rig.now.unix),
+        watcher: NodeKey(*secret.public()),
+        number: 40_000,
+        words,
+        signature: Signature([0; 64]),
+    };
+    let bytes = testimony.statement(&rig.network.id());
+    testimony.signature = rig.crypto.sign(secret, &bytes);
+    testimony
+}
+
+/// [STD-4] [STD-5] [STD-9]: four of fifteen watchers lie as they like.
+#[test]
+fn a_quarter_of_lying_watchers_removes_nobody() {
+    let mut rig = watched(30);
+    rig.advance(HOUR);
+    let eligible = {
+        let context = rig.view_of(0);
+        context
+            .view
+            .eligible(&rig.network, rig.network.scale.epoch_of(rig.now.unix))
+    };
+    let victim = 7;
+    let id = rig.nodes[victim].key.node_id();
+    let watchers = Watchers::of(&rig.network, &eligible, &id);
+    let lie = Words {
+        absent: true,
+        suspend: true,
+        last: true,
+        available: Some(0),
+        kept: Some(0),
+        past: Past {
+            history: 0xff,
+            term: 64,
+            times: 1,
+        },
+        ..Words::default()
+    };
+    for liar in watchers.ids().iter().take(4) {
+        let liar = rig.index(liar);
+        let said = testimony(&rig, liar, victim, lie);
+        for to in (0..30).filter(|to| *to != liar) {
+            rig.deliver(liar, to, Message::Testimonies(alloc::vec![said.clone()]));
+        }
+        // It goes on lying, so its own honest words are not heard.
+        rig.nodes[liar].up = false;
+    }
+    rig.run();
+    let seen = verdict(&rig, 0, victim);
+    assert_eq!((seen.suspend, seen.absent, seen.majority), (4, 4, 11));
+    for _ in 0..3 {
+        next_epoch(&mut rig);
+        let up = rig.nodes.iter().filter(|node| node.up);
+        for node in up {
+            let counts = node.relay.standing();
+            assert_eq!((counts.condemned, counts.absent), (0, 4));
+            assert!(node.relay.verdict(&id).holds);
+        }
+    }
+}
+
+/// [STD-5]
+#[test]
+fn only_watchers_are_heard_and_only_about_these_days() {
+    let mut rig = watched(40);
+    rig.advance(HOUR);
+    let today = rig.network.scale.epoch_of(rig.now.unix);
+    let context = rig.view_of(0);
+    let eligible = context.view.eligible(&rig.network, today);
+    let id = rig.nodes[7].key.node_id();
+    let watchers = Watchers::of(&rig.network, &eligible, &id);
+    let is_watcher = |at: &usize| watchers.ids().contains(&rig.nodes[*at].key.node_id());
+    let one = (0..40).find(is_watcher).unwrap();
+    let other = (0..40).find(|at| *at != 7 && !is_watcher(at)).unwrap();
+    let mut heard = Heard::default();
+    let mut hear = |testimony: &Testimony| heard.hear(&context, today, testimony.clone());
+    let say = |watcher, absent| {
+        testimony(
+            &rig,
+            watcher,
+            7,
+            Words {
+                absent,
+                ..Words::default()
+            },
+        )
+    };
+    assert!(!hear(&say(other, true)), "it does not watch");
+    let first = say(one, true);
+    assert!(hear(&first) && !hear(&first), "it is news once");
+    let newer = Testimony {
+        number: first.number + 1,
+        ..say(one, false)
+    };
+    let older = Testimony {
+        number: first.number - 1,
+        ..say(one, false)
+    };
+    assert!(hear(&newer) && !hear(&first) && !hear(&older));
+    for (epoch, taken) in [
+        (today.plus(1), false),
+        (today.minus(2), true),
+        (today.minus(3), false),
+    ] {
+        let dated = Testimony {
+            epoch,
+            ..first.clone()
+        };
+        let by_then = Watchers::of(
+            &rig.network,
+            &context.view.eligible(&rig.network, epoch),
+            &id,
+        );
+        let watches = by_then.ids().contains(&first.watcher.node_id());
+        assert_eq!(hear(&dated), taken && watches, "{epoch:?}");
+    }
+    heard.turn(today.plus(3));
+    assert_eq!(heard.items().count(), 0);
+}
+
+/// [STD-6] [STD-9] [ELI-7]: its siblings report, its watchers agree, and it gets no cells from the second epoch on.
+#[test]
+fn a_relay_that_lost_everything_is_condemned_and_then_suspended() {
+    let mut rig = watched(12);
+    rig.misses = true;
+    let liar = 5;
+    let made = rig.network.scale.tick_of(rig.now.unix);
+    for seed in 1..=60 {
+        let who = owner(seed, 0);
+        for number in 0..4 {
+            let letter = rig.letter_of(&who, number, made, ExpiryClass::Days14);
+            let first = rig.ranked(&rig.promise(&letter))[0];
+            rig.ask(first, Message::Deposit(letter));
+        }
+    }
+    // Long enough for comparisons that all had all.
+    rig.advance(HOUR * 5);
+    rig.nodes[liar].hollow = true;
+    rig.advance(HOUR * 8);
+    for by in (0..12).filter(|by| *by != liar) {
+        let seen = verdict(&rig, by, liar);
+        assert!(seen.suspend >= seen.majority, "{by}: {seen:?}");
+        assert_eq!(rig.nodes[by].relay.standing().condemned, 1, "{by}");
+        let told = |event: &Event| matches!(event, Event::Condemned { .. });
+        assert!(rig.nodes[by].events.iter().any(told), "{by}");
+    }
+    // Three of five epochs, and one for the last certificate to spread.
+    for _ in 0..3 {
+        next_epoch(&mut rig);
+    }
+    rig.advance(HOUR * 6);
+    for by in (0..12).filter(|by| *by != liar) {
+        let seen = verdict(&rig, by, liar);
+        assert!(seen.suspended_for > 0, "{by}: {seen:?}");
+    }
+    next_epoch(&mut rig);
+    for by in (0..12).filter(|by| *by != liar) {
+        let seen = verdict(&rig, by, liar);
+        assert!(!seen.holds, "{by}: {seen:?}");
+        for of in (0..12).filter(|of| *of != liar) {
+            let seen = verdict(&rig, by, of);
+            assert!(seen.holds && seen.suspend == 0, "{by} of {of}: {seen:?}");
+        }
+    }
+}
+
+/// The draw of watchers and a testimony's bytes ([STD-1], [STD-4]).
+#[test]
+fn watchers_and_testimonies_are_those_of_the_vectors() {
+    use crate::id::hex;
+    use crate::members::testing::{self, TODAY, check_vectors};
+    use alloc::string::String;
+    let members = testing::list((0..20).map(testing::record)).snapshot();
+    let eligible = crate::members::Eligible::of(&testing::network(), &members, TODAY);
+    let subject = testing::key(0).node_id();
+    let watchers = Watchers::of(&testing::network(), &eligible, &subject);
+    let ids = |ids: &[NodeId]| -> String { ids.iter().map(|id| hex(&id.short())).collect() };
+    let reporter = testing::key(1).node_id();
+    let told = watchers.told_by(&testing::network(), &reporter, TODAY);
+    let testimony = Testimony {
+        subject,
+        epoch: TODAY,
+        watcher: testing::key(1),
+        number: 513,
+        words: Words {
+            absent: true,
+            suspend: true,
+            age: 9,
+            available: Some(99),
+            class: 2,
+            past: Past {
+                history: 5,
+                term: 1,
+                times: 1,
+            },
+            ..Words::default()
+        },
+        signature: Signature([1; 64]),
+    };
+    let network = testing::network().id();
+    let lines = [
+        ("watchers", ids(watchers.ids())),
+        ("told", ids(&told)),
+        ("statement", hex(&testimony.statement(&network))),
+        ("item", hex(&testimony.item())),
+    ];
+    check_vectors(
+        include_str!("../../../docs/spec/vectors/standing.txt"),
+        &lines,
+    );
+}

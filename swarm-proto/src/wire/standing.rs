@@ -1,0 +1,208 @@
+//! What relays say about each other: reports to watchers, and what watchers testify (`docs/spec/standing.md`).
+
+use alloc::vec::Vec;
+
+use crate::crypto::{Crypto, Label, Signature, statement};
+use crate::hash;
+use crate::id::{NetworkId, NodeId, NodeKey};
+use crate::time::Epoch;
+use crate::wire::codec::{Malformed, Reader, Writer};
+
+/// What one watcher says about one relay in one epoch; the one with the highest number holds ([STD-4]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Testimony {
+    /// About whom.
+    pub subject: NodeId,
+    /// In which epoch.
+    pub epoch: Epoch,
+    /// Who says it.
+    pub watcher: NodeKey,
+    /// Counts the watcher's testimonies about that relay in that epoch.
+    pub number: u16,
+    /// What it says.
+    pub words: Words,
+    /// By the watcher.
+    pub signature: Signature,
+}
+
+/// What a watcher says ([STD-4]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    /// It cannot be reached.
+    pub absent: bool,
+    /// The epoch is over: this is the last word about it.
+    pub last: bool,
+    /// It is to be suspended.
+    pub suspend: bool,
+    /// Certificates of earlier epochs, at most 255.
+    pub age: u8,
+    /// Of a hundred hours in which it was asked, how many it answered in; over about a week.
+    pub available: Option<u8>,
+    /// Its score for what it keeps, of a hundred.
+    pub kept: Option<u8>,
+    /// The class of its pledge, as shown.
+    pub class: u8,
+    /// What earlier verdicts mean for the epochs to come.
+    pub past: Past,
+}
+
+/// What earlier verdicts mean for the epochs to come ([STD-8]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// Bit i: in the epoch i + 1 before, a majority wanted it suspended.
+    pub history: u8,
+    /// Epochs that a suspension still lasts.
+    pub term: u8,
+    /// Suspensions so far.
+    pub times: u8,
+}
+
+impl Testimony {
+    /// Bytes of one.
+    pub const BYTES: usize = 32 + 4 + 32 + 2 + 8 + 64;
+
+    /// What the watcher signs.
+    pub fn statement(&self, network: &NetworkId) -> Vec<u8> {
+        let mut writer = Writer::with_capacity(Self::BYTES);
+        self.encode_unsigned(&mut writer);
+        statement(&Label::TESTIMONY, network, &[&writer.finish()])
+    }
+
+    /// Whether the signature is the watcher's.
+    pub fn holds(&self, crypto: &dyn Crypto, network: &NetworkId) -> bool {
+        let bytes = self.statement(network);
+        crypto.verify(&self.watcher.0, &bytes, &self.signature)
+    }
+
+    /// What stands for it in a comparison: `derive("poste testimony", all its bytes)`.
+    pub fn item(&self) -> [u8; 32] {
+        let mut writer = Writer::with_capacity(Self::BYTES);
+        self.encode(&mut writer);
+        hash::derive("poste testimony", &[&writer.finish()])
+    }
+
+    /// Reads the next [`Testimony::BYTES`].
+    ///
+    /// # Errors
+    /// [`Malformed`] for unknown flags and shares above a hundred.
+    pub fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(Self {
+            subject: NodeId(reader.array("subject")?),
+            epoch: Epoch(reader.u32("epoch")?),
+            watcher: NodeKey(reader.array("watcher")?),
+            number: reader.u16("number")?,
+            words: Words::decode(reader)?,
+            signature: Signature(reader.array("signature")?),
+        })
+    }
+
+    /// Writes [`Testimony::BYTES`].
+    pub fn encode(&self, writer: &mut Writer) {
+        self.encode_unsigned(writer);
+        writer.put(&self.signature.0);
+    }
+
+    fn encode_unsigned(&self, writer: &mut Writer) {
+        writer.put(&self.subject.0).u32(self.epoch.0);
+        writer.put(&self.watcher.0).u16(self.number);
+        self.words.encode(writer);
+    }
+}
+
+impl Words {
+    fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let flags = reader.u8("flags")?;
+        if flags & !(ABSENT | LAST | SUSPEND) != 0 {
+            return Err(reader.wrong("flags"));
+        }
+        Ok(Self {
+            absent: flags & ABSENT != 0,
+            last: flags & LAST != 0,
+            suspend: flags & SUSPEND != 0,
+            age: reader.u8("age")?,
+            available: percent(reader, "available")?,
+            kept: percent(reader, "kept")?,
+            class: reader.u8("class")?,
+            past: Past {
+                history: reader.u8("history")?,
+                term: reader.u8("term")?,
+                times: reader.u8("times")?,
+            },
+        })
+    }
+
+    fn encode(&self, writer: &mut Writer) {
+        let flag = |on: bool, bit: u8| if on { bit } else { 0 };
+        let flags = flag(self.absent, ABSENT) | flag(self.last, LAST) | flag(self.suspend, SUSPEND);
+        writer.u8(flags).u8(self.age);
+        writer.u8(self.available.unwrap_or(UNKNOWN));
+        writer.u8(self.kept.unwrap_or(UNKNOWN)).u8(self.class);
+        let Past {
+            history,
+            term,
+            times,
+        } = self.past;
+        writer.u8(history).u8(term).u8(times);
+    }
+}
+
+fn percent(reader: &mut Reader, field: &'static str) -> Result<Option<u8>, Malformed> {
+    match reader.u8(field)? {
+        UNKNOWN => Ok(None),
+        share if share <= 100 => Ok(Some(share)),
+        _ => Err(reader.wrong(field)),
+    }
+}
+
+/// What one relay found about another in an epoch, in sums since the epoch began ([STD-6]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// About whom.
+    pub subject: NodeId,
+    /// In which epoch.
+    pub epoch: Epoch,
+    /// Envelopes of which it had to prove possession.
+    pub swept: u32,
+    /// Of these, those that it had had and lacked.
+    pub missing: u32,
+    /// Readings of mailboxes that it holds.
+    pub asked: u32,
+    /// Of these, those in which it left out what it holds.
+    pub failed: u32,
+}
+
+impl Tally {
+    /// Bytes of one.
+    pub const BYTES: usize = 32 + 4 + 16;
+
+    /// Reads the next [`Tally::BYTES`].
+    ///
+    /// # Errors
+    /// [`Malformed`] if more is missing than was asked for.
+    pub fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let tally = Self {
+            subject: NodeId(reader.array("subject")?),
+            epoch: Epoch(reader.u32("epoch")?),
+            swept: reader.u32("swept")?,
+            missing: reader.u32("missing")?,
+            asked: reader.u32("asked")?,
+            failed: reader.u32("failed")?,
+        };
+        if tally.missing > tally.swept || tally.failed > tally.asked {
+            return Err(reader.wrong("tally"));
+        }
+        Ok(tally)
+    }
+
+    /// Writes [`Tally::BYTES`].
+    pub fn encode(&self, writer: &mut Writer) {
+        writer.put(&self.subject.0).u32(self.epoch.0);
+        writer.u32(self.swept).u32(self.missing);
+        writer.u32(self.asked).u32(self.failed);
+    }
+}
+
+const ABSENT: u8 = 1;
+const LAST: u8 = 2;
+const SUSPEND: u8 = 4;
+const UNKNOWN: u8 = 255;
