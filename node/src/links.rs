@@ -91,7 +91,9 @@ impl Serve for Gate {
             | FrameKind::CardCopy
             | FrameKind::Compare
             | FrameKind::Probe
-            | FrameKind::Sweep => Answer::Fault,
+            | FrameKind::Sweep
+            | FrameKind::Challenge
+            | FrameKind::ChallengeAnswer => Answer::Fault,
         }
     }
 

@@ -154,6 +154,8 @@ impl Label {
     pub const SWEEP_REPLY: Self = Self(b"poste sweep-reply 1\0");
     /// All items and tags of one side of a sweep, by that side.
     pub const SWEEP_LISTING: Self = Self(b"poste sweep-listing 1\0");
+    /// What a relay says of the disk that it has pledged, by that relay.
+    pub const PLEDGE_ANSWER: Self = Self(b"poste pledge-answer 1\0");
 }
 
 /// The real signatures, shared by every real provider.

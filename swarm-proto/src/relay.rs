@@ -14,7 +14,8 @@ use rand_core::SeedableRng;
 use crate::context::Context;
 use crate::crypto::Signature;
 use crate::effects::{
-    Command, Effects, Event, Input, OpId, Origin, PeerChange, SignId, SignTicket, StreamId, Ticket,
+    Command, Effects, Event, Input, OpId, Origin, PeerChange, PlotId, PlotTicket, SignId,
+    SignTicket, StreamId, Ticket,
 };
 use crate::id::{NodeId, NodeKey};
 use crate::mailbox::deposit::Deposits;
@@ -30,6 +31,7 @@ use crate::members::view::View;
 use crate::members::{Address, Record, Snapshot};
 use crate::network::Network;
 use crate::place::{Cell, Placement};
+use crate::pledge::{OwnPledge, PledgeCounts, Pledges, PlotDone, Verdict};
 use crate::store::StoreDone;
 use crate::time::{Epoch, Instant, Now, Tick};
 use crate::wire::Message;
@@ -54,6 +56,8 @@ pub struct RelayConfig {
     pub last_record: Option<Record>,
     /// What repair may send to siblings, in bytes a second: a quarter of the uplink ([REP-6]).
     pub repair_bytes_per_s: u32,
+    /// What it has to show for its identity.
+    pub pledge: OwnPledge,
 }
 
 /// One relay.
@@ -65,6 +69,7 @@ pub struct Relay {
     expiry: Expiry,
     repair: Repair,
     sweeps: Sweeps,
+    pledges: Pledges,
 }
 
 /// How a relay stands, for its operator.
@@ -78,6 +83,10 @@ pub struct RelayState {
     pub sweeps: SweepCounts,
     /// As [`Relay::failed`].
     pub failed: usize,
+    /// The class of its pledge that it answers for.
+    pub pledge_class: u8,
+    /// What challenges came to.
+    pub pledge: PledgeCounts,
 }
 
 /// Why a relay wants to be woken.
@@ -93,6 +102,8 @@ pub enum Why {
     Repair,
     /// Siblings are to be swept.
     Sweep,
+    /// Somebody's time to show what it has pledged is over.
+    Pledge,
 }
 
 impl Relay {
@@ -111,6 +122,7 @@ impl Relay {
             network: Arc::clone(&config.network),
         };
         let repair = Repair::new(config.repair_bytes_per_s, now);
+        let pledges = Pledges::new(config.pledge.class);
         let gossip = Gossip::new(config, now);
         Self {
             context,
@@ -119,6 +131,7 @@ impl Relay {
             expiry: Expiry::default(),
             repair,
             sweeps: Sweeps::new(now),
+            pledges,
         }
     }
 
@@ -148,6 +161,10 @@ impl Relay {
             } => {
                 self.signed(now, ticket, signature, out);
             }
+            Input::Plotted {
+                op: PlotId(ticket),
+                done,
+            } => self.plotted(ticket, done, out),
             Input::Peer { id, change } => self.peer(now, id, change, out),
             Input::Command(command) => self.command(now, command, out),
             Input::Wake => self.wake(now, out),
@@ -163,7 +180,8 @@ impl Relay {
         let repair = self.repair.deadline(&self.context);
         let repair = repair.map(|at| (at, Why::Repair));
         let sweep = self.sweeps.deadline().map(|at| (at, Why::Sweep));
-        [members, deposit, expiry, repair, sweep]
+        let pledge = self.pledges.deadline().map(|at| (at, Why::Pledge));
+        [members, deposit, expiry, repair, sweep, pledge]
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)
@@ -211,6 +229,8 @@ impl Relay {
             repair: self.repair(),
             sweeps: self.sweeps(),
             failed: self.failed(),
+            pledge_class: self.pledges.class(),
+            pledge: self.pledges.counts(),
         }
     }
 
@@ -242,6 +262,8 @@ impl Relay {
             | Message::Compare(_)
             | Message::Probe
             | Message::Sweep(_)
+            | Message::Challenge(_)
+            | Message::ChallengeAnswer(_)
             | Message::Deposited(_)
             | Message::Page(_)
             | Message::Done { .. }
@@ -268,6 +290,11 @@ impl Relay {
             Message::Sweep(step) => {
                 let outcome = self.sweeps.step(context, now, from, step, out);
                 self.swept(now, outcome, out);
+            }
+            Message::Challenge(asked) => self.pledges.asked(context, now, from, &asked, out),
+            Message::ChallengeAnswer(answer) => {
+                let verdict = self.pledges.answered(context, now, from, answer, out);
+                self.judged(verdict, out);
             }
             Message::Refusal(_)
             | Message::Probe
@@ -355,6 +382,7 @@ impl Relay {
                 replica::signed(to, promise, arrival, receipt, out);
             }
             SignTicket::Sweep(key, what) => self.sweeps.signed(key, what, signature, out),
+            SignTicket::Challenge { to, answer } => self.pledges.signed(to, answer, signature, out),
             SignTicket::Record(record) => {
                 self.gossip
                     .issued(&mut self.context, now, record, signature, out);
@@ -381,6 +409,19 @@ impl Relay {
         if let Some(id) = outcome.failed {
             out.report(Event::Failed { id });
             self.repair.failed(&self.context, now, id);
+        }
+    }
+
+    /// Pages of a plot were read, or a sector made again.
+    fn plotted(&mut self, ticket: PlotTicket, done: PlotDone, out: &mut Effects) {
+        let verdict = self.pledges.plotted(&self.context, ticket, done, out);
+        self.judged(verdict, out);
+    }
+
+    /// What follows from what relays showed of their pledges.
+    fn judged(&mut self, verdicts: impl IntoIterator<Item = Verdict>, out: &mut Effects) {
+        for verdict in verdicts {
+            out.report(Event::Challenged(verdict));
         }
     }
 
@@ -429,6 +470,13 @@ impl Relay {
                 self.gossip.leave(&mut self.context, now, out);
                 self.repair.drain();
             }
+            Command::Plotted { class } => {
+                self.pledges.plotted_up_to(class);
+                self.gossip.plotted(&mut self.context, now, class, out);
+            }
+            Command::Challenge { subject } => {
+                self.pledges.challenge(&self.context, now, subject, out);
+            }
             Command::Clocks { ahead_ms, compared } => {
                 clock::judge(&mut self.context, ahead_ms, compared, out);
             }
@@ -445,6 +493,8 @@ impl Relay {
         let live = self.repair.live();
         let outcome = self.sweeps.wake(&self.context, now, live, out);
         self.swept(now, outcome, out);
+        let silent = self.pledges.wake(now);
+        self.judged(silent, out);
     }
 }
 

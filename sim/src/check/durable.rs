@@ -65,7 +65,8 @@ impl World {
             | Event::Failed { .. }
             | Event::Convicted { .. }
             | Event::ClockOff { .. }
-            | Event::ClockRight => {}
+            | Event::ClockRight
+            | Event::Challenged(_) => {}
         }
     }
 

@@ -7,10 +7,11 @@
 use crate::crypto::ONION_PUBLIC_KEY_BYTES;
 use crate::limits::{
     ANSWER_LARGE_BYTES, ANSWER_SMALL_BYTES, CARD_BYTES, CELLS_PER_EXCHANGE_MAX,
-    ENVELOPE_LARGE_BYTES, FRAME_BYTES_MAX, IDS_PER_MESSAGE_MAX, LONG_STAY_BYTES, ONION_LARGE_BYTES,
-    ONION_SMALL_BYTES, RECONCILE_BYTES_MAX, RECONCILE_KEY_BYTES, RECORDS_PER_MESSAGE_MAX,
-    ROW_HEADER_BYTES, SWEEP_ITEMS_MAX,
+    CHALLENGE_PAGES_MAX, ENVELOPE_LARGE_BYTES, FRAME_BYTES_MAX, IDS_PER_MESSAGE_MAX,
+    LONG_STAY_BYTES, ONION_LARGE_BYTES, ONION_SMALL_BYTES, RECONCILE_BYTES_MAX,
+    RECONCILE_KEY_BYTES, RECORDS_PER_MESSAGE_MAX, ROW_HEADER_BYTES, SWEEP_ITEMS_MAX,
 };
+use crate::pledge::PAGE_TAG_BYTES;
 use crate::wire::kind;
 use crate::wire::members::RECORDS_IN_LIST_PART_MAX;
 
@@ -54,6 +55,10 @@ pub enum FrameKind {
     Probe = kind::PROBE,
     /// One step of a sweep.
     Sweep = kind::SWEEP,
+    /// A challenge to show what was pledged.
+    Challenge = kind::CHALLENGE,
+    /// What is said of it.
+    ChallengeAnswer = kind::CHALLENGE_ANSWER,
 }
 
 /// Who sends a frame.
@@ -78,7 +83,7 @@ pub enum Way {
 
 impl FrameKind {
     /// Every type, in the order of its number.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Hello,
         Self::Refusal,
         Self::Reconcile,
@@ -97,6 +102,8 @@ impl FrameKind {
         Self::Compare,
         Self::Probe,
         Self::Sweep,
+        Self::Challenge,
+        Self::ChallengeAnswer,
     ];
 
     /// The type with this number; `None` if there is none.
@@ -132,6 +139,10 @@ impl FrameKind {
             Self::Compare => COMPARE_BYTES_MAX,
             Self::Probe => 0,
             Self::Sweep => SWEEP_BYTES_MAX,
+            Self::Challenge => 1 + 32,
+            Self::ChallengeAnswer => {
+                32 + 1 + 64 + 2 + PAGE_TAG_BYTES * CHALLENGE_PAGES_MAX as usize
+            }
         }
     }
 
@@ -145,7 +156,13 @@ impl FrameKind {
                 Way::Ask | Way::Tell,
             )
             | (
-                Self::Copied | Self::CardCopy | Self::Compare | Self::Probe | Self::Sweep,
+                Self::Copied
+                | Self::CardCopy
+                | Self::Compare
+                | Self::Probe
+                | Self::Sweep
+                | Self::Challenge
+                | Self::ChallengeAnswer,
                 Way::Tell,
             )
             | (
@@ -166,7 +183,10 @@ impl FrameKind {
                 Way::Ask | Way::Tell,
             )
             | (Self::Copied | Self::CardCopy, Way::Ask)
-            | (Self::Compare | Self::Probe | Self::Sweep, Way::Ask | Way::Answer)
+            | (
+                Self::Compare | Self::Probe | Self::Sweep | Self::Challenge | Self::ChallengeAnswer,
+                Way::Ask | Way::Answer,
+            )
             | (
                 Self::ListAsk
                 | Self::OnionSmall
@@ -245,6 +265,8 @@ mod tests {
             (0x0405, 34_859),
             (0x0406, 0),
             (0x0407, 32_871),
+            (0x0408, 33),
+            (0x0409, 2_147),
         ];
         for (code, bytes) in maxima {
             assert_eq!(frame_bytes_max(code), Some(bytes), "type {code:#06x}");

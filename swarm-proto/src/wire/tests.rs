@@ -190,6 +190,15 @@ fn sweep_listing(byte: u8, count: usize) -> Listing {
     }
 }
 
+fn challenge_answer(byte: u8, count: usize) -> ChallengeAnswer {
+    ChallengeAnswer {
+        nonce: [byte; 32],
+        class: byte % 9,
+        tags: vec![[byte; 8]; count.min(limits::CHALLENGE_PAGES_MAX as usize)],
+        signature: Signature([byte; 64]),
+    }
+}
+
 /// One message of each type, with up to `count` elements in those that have a list.
 fn every_message(byte: u8, count: usize, size: SizeClass) -> Vec<Message> {
     let copy = copy(size, byte);
@@ -284,6 +293,11 @@ fn every_message(byte: u8, count: usize, size: SizeClass) -> Vec<Message> {
             },
         ),
         sweep(byte, Step::Listing(sweep_listing(byte, count))),
+        Message::Challenge(Challenge {
+            class: 1 + byte % 8,
+            nonce: [byte; 32],
+        }),
+        Message::ChallengeAnswer(challenge_answer(byte, count)),
         // The only one without a body; the last, so that tests of bodies can leave it out.
         Message::Probe,
     ]
@@ -326,7 +340,7 @@ proptest! {
     /// Layouts are fixed: whatever decodes is the one encoding of what it says.
     #[test]
     fn a_bent_message_is_another_one_or_none(
-        which in 0_usize..28, at: prop::sample::Index, bits in 1_u8..,
+        which in 0_usize..30, at: prop::sample::Index, bits in 1_u8..,
     ) {
         let message = &every_message(3, 2, SizeClass::Small)[which];
         let mut bytes = message.encode();
@@ -426,6 +440,14 @@ fn a_malformed_field_is_named() {
         (kind::DEPOSITED, vec![0, 0, 0, 0, 0, 33], "receipts"),
         (kind::ELSEWHERE, vec![0, 33], "holders"),
         (kind::CARD, vec![0; 100], "sealed card"),
+        (kind::CHALLENGE, vec![9; 33], "class"),
+        (kind::CHALLENGE, vec![0; 33], "class"),
+        (kind::CHALLENGE_ANSWER, vec![9; 99], "class"),
+        (
+            kind::CHALLENGE_ANSWER,
+            [vec![8; 97], vec![1, 1]].concat(),
+            "tags",
+        ),
     ];
     for (code, bytes, field) in cases {
         let wrong = Message::decode(code, Bytes::from(bytes)).unwrap_err();
@@ -639,6 +661,8 @@ fn messages_are_those_of_the_vectors() {
         "sweep-reply",
         "sweep-reveal",
         "sweep-listing",
+        "challenge",
+        "challenge-answer",
         "probe",
     ];
     let messages = every_message(1, 2, SizeClass::Small);

@@ -63,7 +63,11 @@ impl Judge<'_> {
         let admitted = match (&message, via) {
             (Message::ListAsk(_), Via::Onion { .. } | Via::Client) => true,
             (
-                Message::Reconcile(_) | Message::Want(_) | Message::Compare(_) | Message::Probe,
+                Message::Reconcile(_)
+                | Message::Want(_)
+                | Message::Compare(_)
+                | Message::Challenge(_)
+                | Message::Probe,
                 Via::Relay(_),
             ) => true,
             (Message::Records(records), Via::Relay(_)) => {
@@ -72,6 +76,9 @@ impl Judge<'_> {
             (Message::Copy(copy), Via::Relay(_)) => self.copy_holds(copy),
             (Message::Sweep(sweep), Via::Relay(from)) => {
                 sweep.holds(self.crypto, &self.network, &from, &self.me)
+            }
+            (Message::ChallengeAnswer(answer), Via::Relay(from)) => {
+                answer.holds(self.crypto, &self.network, &from, &self.me)
             }
             (Message::Copied(copied), Via::Relay(from)) => self.copied_holds(copied, &from),
             (Message::Erase(erase), Via::Relay(_)) => self.erase_holds(erase),

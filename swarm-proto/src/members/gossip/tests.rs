@@ -85,6 +85,7 @@ fn a_change_during_the_signing_is_not_lost() {
             since: Tick(1),
             last_record: None,
             repair_bytes_per_s: 1 << 20,
+            pledge: crate::pledge::OwnPledge::default(),
         },
         now,
     );
@@ -214,6 +215,7 @@ fn exchanges_are_bounded_by_peer_and_in_all_and_end_by_themselves() {
         since: Tick(1),
         last_record: None,
         repair_bytes_per_s: 1 << 20,
+        pledge: crate::pledge::OwnPledge::default(),
     };
     let mut gossip = Gossip::new(config, now);
     let mut out = Effects::default();
