@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use serde::Deserialize;
+use swarm_proto::limits::PLEDGE_CLASS_MAX;
 use toml::Spanned;
 
 /// The settings of one relay.
@@ -38,6 +39,8 @@ pub struct Config {
     pub client_links_max: u32,
     /// Connections of the discovery plane.
     pub discovery_links_max: u32,
+    /// The class of the pledge that is wanted; `None` for the lowest that may hold in its network.
+    pub pledge_class: Option<u8>,
 }
 
 /// What kind of machine this is; chooses the defaults.
@@ -72,6 +75,7 @@ impl Config {
             member_links_max: u32::try_from(default("member_links_max")).unwrap_or(0),
             client_links_max: u32::try_from(default("client_links_max")).unwrap_or(0),
             discovery_links_max: u32::try_from(default("discovery_links_max")).unwrap_or(0),
+            pledge_class: None,
         }
     }
 
@@ -116,6 +120,7 @@ impl Config {
             member_links_max: small("member_links_max", &raw.member_links_max)?,
             client_links_max: small("client_links_max", &raw.client_links_max)?,
             discovery_links_max: small("discovery_links_max", &raw.discovery_links_max)?,
+            pledge_class: class(&raw.pledge_class, text, place)?,
         })
     }
 
@@ -149,8 +154,30 @@ impl Config {
                 number.default(profile),
             );
         }
+        let _ = write!(
+            text,
+            "\n# {}\n# Unit: {}. Range: {} to {}. Default: the lowest class that may hold in the network.\n# {} = 3\n",
+            PLEDGE_CLASS.reason,
+            PLEDGE_CLASS.unit,
+            PLEDGE_CLASS.min,
+            PLEDGE_CLASS.max,
+            PLEDGE_CLASS.key,
+        );
         text
     }
+}
+
+/// The class of the pledge, if one is set: its default is the network's.
+fn class(
+    given: &Option<Spanned<i64>>,
+    text: &str,
+    place: &str,
+) -> Result<Option<u8>, ConfigFailure> {
+    if given.is_none() {
+        return Ok(None);
+    }
+    let value = PLEDGE_CLASS.take(given, Profile::Home, text, place)?;
+    Ok(u8::try_from(value).ok())
 }
 
 /// One number that an operator may set.
@@ -219,6 +246,7 @@ struct Raw {
     member_links_max: Option<Spanned<i64>>,
     client_links_max: Option<Spanned<i64>>,
     discovery_links_max: Option<Spanned<i64>>,
+    pledge_class: Option<Spanned<i64>>,
 }
 
 /// Why the settings cannot be used.
@@ -265,6 +293,17 @@ fn bytes_per_s(kib: u64) -> u32 {
 }
 
 const MIB: u64 = 1024 * 1024;
+
+/// The one number whose default the network says.
+const PLEDGE_CLASS: Number = Number {
+    key: "pledge_class",
+    unit: "class",
+    min: 0,
+    max: PLEDGE_CLASS_MAX as u64,
+    vps: 0,
+    home: 0,
+    reason: "Disk kept filled as a pledge: in a public network 4 GiB for class 1, twice as much for each further one. 0: none.",
+};
 
 /// Every number, in the order of the printed file.
 const NUMBERS: &[Number] = &[

@@ -16,7 +16,9 @@ use std::time::{Duration, Instant as StdInstant, SystemTime};
 use poste_link::network_file::NetworkFile;
 use poste_link::{Endpoint, Frame, Greeting, Identity, LinkConfig, Links};
 use swarm_proto::crypto::{Crypto, SecretKey};
-use swarm_proto::effects::{Command, Effect, Effects, Event, Input, OpId, PeerChange, SignId};
+use swarm_proto::effects::{
+    Command, Effect, Effects, Event, Input, OpId, PeerChange, PlotId, SignId,
+};
 use swarm_proto::id::{EnvelopeId, NodeId, NodeKey};
 use swarm_proto::limits;
 
@@ -24,6 +26,7 @@ use swarm_proto::members::possession::Score;
 use swarm_proto::members::{Address, Record};
 use swarm_proto::network::Network;
 use swarm_proto::onion::Generation;
+use swarm_proto::pledge::{OwnPledge, PlotDone, Verdict};
 use swarm_proto::relay::{Relay, RelayConfig, RelayState};
 use swarm_proto::store::{StoreDone, StoreOp, Usage};
 use swarm_proto::time::{Instant, Now, Tick, TimeScale, UnixTime};
@@ -38,6 +41,8 @@ use crate::budget::{Inbox, Waiting};
 use crate::kem::AwsCrypto;
 use crate::keys::Keys;
 use crate::links::Gate;
+use crate::plot::Plot;
+use crate::plot::work::PlotWorkers;
 use crate::store::{Store, StoreConfig, StoreFailure};
 
 /// A relay's clocks, read together.
@@ -134,6 +139,10 @@ pub(crate) struct Setup {
     pub(crate) repair_bytes_per_s: u32,
     /// Bytes of messages that may wait for the core.
     pub(crate) memory_bytes: u64,
+    /// The sectors that the relay has pledged.
+    pub(crate) plot: Plot,
+    /// What it has to show for itself.
+    pub(crate) pledge: OwnPledge,
     /// The store's folder.
     pub(crate) store_dir: PathBuf,
     /// The store's bounds.
@@ -178,6 +187,14 @@ pub enum DriverFailure {
         /// Why.
         source: StoreFailure,
     },
+    /// The plot cannot be read.
+    #[error("the plot in {path}: {source}")]
+    Plot {
+        /// Its folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The data port cannot be had.
     #[error("data port {addr}/udp: {source}")]
     Port {
@@ -203,6 +220,9 @@ pub enum DriverFailure {
         /// Why.
         source: io::Error,
     },
+    /// A thread cannot be started.
+    #[error("a thread cannot be started: {0}")]
+    Thread(io::Error),
     /// The system gives no randomness.
     #[error("the system gives no randomness")]
     Random,
@@ -217,6 +237,7 @@ struct Driver {
     gate: Arc<Gate>,
     store: Store,
     stored: mpsc::Sender<(OpId, StoreDone)>,
+    plot: PlotWorkers,
     memory: Memory,
     keys: Keys,
     tally: Arc<Tally>,
@@ -256,6 +277,8 @@ pub(crate) fn start(
         }
     })?;
     let relay = relay_config(&setup, &endpoint, &memory, &network, node_key, now)?;
+    let (plot, plotted) =
+        PlotWorkers::start(setup.plot, network.pledge, tracker).map_err(DriverFailure::Thread)?;
     let mut chance = [0; 32];
     getrandom::fill(&mut chance).map_err(|_| DriverFailure::Random)?;
     let core = (parts.wrap)(Relay::new(relay, chance, now));
@@ -270,6 +293,7 @@ pub(crate) fn start(
         gate: Arc::clone(&gate),
         store,
         stored,
+        plot,
         memory,
         keys: setup.keys,
         tally: Arc::clone(&tally),
@@ -279,7 +303,7 @@ pub(crate) fn start(
     let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
     let closing = endpoint.clone();
     tracker.spawn(async move {
-        driver.run(core_out, answers, asked, stop).await;
+        driver.run(core_out, answers, plotted, asked, stop).await;
         closing.close().await;
     });
     Ok((
@@ -311,6 +335,7 @@ fn relay_config(
         since: memory.since(network.scale.tick_of(now.unix))?,
         last_record: memory.record(),
         repair_bytes_per_s: setup.repair_bytes_per_s,
+        pledge: setup.pledge,
     })
 }
 
@@ -395,6 +420,7 @@ impl Driver {
         mut self,
         mut inputs: mpsc::Receiver<Waiting>,
         mut answers: mpsc::Receiver<(OpId, StoreDone)>,
+        mut plotted: mpsc::Receiver<(PlotId, PlotDone)>,
         mut questions: mpsc::Receiver<Question>,
         stop: CancellationToken,
     ) {
@@ -408,6 +434,7 @@ impl Driver {
                 biased;
                 () = stop.cancelled() => break,
                 Some((op, done)) = answers.recv() => self.step(Input::Stored { op, done }),
+                Some((op, done)) = plotted.recv() => self.step(Input::Plotted { op, done }),
                 Some(waiting) = inputs.recv() => self.step(waiting.input),
                 Some(question) = questions.recv() => self.tell(question),
                 () = tokio::time::sleep(wait) => {
@@ -448,6 +475,7 @@ impl Driver {
             Effect::Answer { stream, message } => self.gate.streams.answer(stream, message),
             Effect::Sign { id, bytes } => return Some(self.sign(id, &bytes)),
             Effect::Store { op, request } => self.submit(op, request),
+            Effect::Plot { op, request } => self.plot.submit(op, request),
             Effect::Report(event) => self.report(event),
         }
         None
@@ -516,6 +544,7 @@ impl Driver {
             Event::Condemned { id } => {
                 tracing::warn!(node = %id, "a majority of a relay's watchers wants it suspended: others take its place");
             }
+            Event::Challenged(verdict) => say_verdict(&verdict),
             Event::ClockOff { ahead_ms } => {
                 tracing::error!(
                     "this machine's clock is off, others are {ahead_ms} ms ahead: nothing is taken until it is right; set it by NTP"
@@ -608,6 +637,20 @@ impl Driver {
         let now = self.clock.read();
         let deadline = self.core.deadline();
         deadline.map_or(IDLE_MAX, |at| at.since(now.mono).min(IDLE_MAX))
+    }
+}
+
+fn say_verdict(verdict: &Verdict) {
+    match verdict {
+        Verdict::Shown { subject, class } => {
+            tracing::debug!(node = %subject, class, "a relay showed what it has pledged");
+        }
+        Verdict::Wrong { subject, .. } => {
+            tracing::warn!(node = %subject, "a relay signed something wrong about its pledge");
+        }
+        Verdict::Silent { subject } => {
+            tracing::debug!(node = %subject, "a relay did not show what it has pledged");
+        }
     }
 }
 

@@ -91,6 +91,16 @@ impl Home {
         self.dir.join("store")
     }
 
+    /// The folder of the sectors that the relay has pledged.
+    pub fn plot_dir(&self) -> PathBuf {
+        self.dir.join("plot")
+    }
+
+    /// The file in which `pledge shrink` leaves the highest class that is wanted.
+    pub fn pledge_most_path(&self) -> PathBuf {
+        self.dir.join("pledge-most")
+    }
+
     /// The control socket.
     pub fn socket_path(&self) -> PathBuf {
         self.dir.join("control.sock")

@@ -7,6 +7,7 @@
 //! | [`run`] | the life of one relay process |
 //! | [`driver`], `links` | the machine's loop; what comes in over links |
 //! | [`store`], [`kem`] | what is durable; fast decapsulation |
+//! | [`plot`] | the disk that the relay has pledged |
 //! | [`discovery`] | finding other relays from one address |
 //! | [`status`] | what the relay tells its operator |
 //! | [`devnet`] | a whole network on one machine |
@@ -30,6 +31,7 @@ pub mod home;
 pub mod kem;
 pub mod keys;
 mod links;
+pub mod plot;
 pub mod run;
 pub mod say;
 pub mod shutdown;

@@ -96,7 +96,9 @@ impl Serve for Gate {
             | FrameKind::WantTestimonies
             | FrameKind::Testimonies
             | FrameKind::Tallies
-            | FrameKind::Here => Answer::Fault,
+            | FrameKind::Here
+            | FrameKind::Challenge
+            | FrameKind::ChallengeAnswer => Answer::Fault,
         }
     }
 

@@ -13,6 +13,7 @@ use swarm_proto::id::NodeId;
 use swarm_proto::limits;
 use swarm_proto::members::{Address, Eligible};
 use swarm_proto::network::Network;
+use swarm_proto::pledge::OwnPledge;
 use swarm_proto::wire::refusal::name_of;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -21,10 +22,12 @@ use tokio_util::task::TaskTracker;
 use crate::budget::Inbox;
 use crate::config::{Config, Profile};
 use crate::discovery::{Discovery, DiscoveryCommands, DiscoveryConfig, Found, Hint};
-use crate::driver::{self, Handle, Parts, Setup};
+use crate::driver::{self, DriverFailure, Handle, Parts, Setup};
 use crate::failure::RunFailure;
 use crate::home::{Home, HomeLock};
 use crate::keys::{Keys, Seed};
+use crate::plot::keep::{Keeper, Progress};
+use crate::plot::{Plot, Wish, wanted_class};
 use crate::shutdown;
 use crate::status::{
     self, CLOCK_WARN_MS, DrainSource, HoldsSource, Repair, Sources, Standing, StandingSource,
@@ -60,6 +63,12 @@ impl Site {
             seed,
         })
     }
+
+    /// The sectors that the relay has pledged.
+    pub fn plot(&self) -> Plot {
+        let pledge = self.network.network.pledge;
+        Plot::at(self.home.plot_dir(), self.seed.node_key(), pledge)
+    }
 }
 
 /// Runs a relay until `stop`; ends within two seconds of it.
@@ -93,6 +102,7 @@ fn start(
     stop: &CancellationToken,
 ) -> Result<(), RunFailure> {
     let listen = SocketAddr::new(config.listen, config.port);
+    let (plot, pledge, wish) = own_pledge(config, site)?;
     let setup = Setup {
         network: site.network.clone(),
         keys: Keys::at(site.home.keys_dir()),
@@ -102,10 +112,24 @@ fn start(
         links: link_config(config),
         repair_bytes_per_s: config.repair_bytes_per_s,
         memory_bytes: config.memory_bytes,
+        plot: plot.clone(),
+        pledge,
         store_dir: site.home.store_path(),
         store: store_config(config),
     };
     let (relay, core) = driver::start(setup, parts, tracker, stop.clone())?;
+    let progress = Arc::new(Progress::default());
+    let keeper = Keeper {
+        plot,
+        pledge: site.network.network.pledge,
+        wish,
+        core: core.clone(),
+        told: pledge.class,
+        progress: Arc::clone(&progress),
+    };
+    keeper
+        .start(tracker, stop.clone())
+        .map_err(DriverFailure::Thread)?;
     // A port that the system chose for letters is discovery's port too: others derive one from the other.
     let listen = relay
         .endpoint
@@ -134,6 +158,22 @@ fn start(
     status::serve(&site.home.socket_path(), sources, tracker, stop.clone())?;
     tracing::info!("relay {} runs", site.seed.node_key().node_id());
     Ok(())
+}
+
+/// The plot, what of it lies complete on the disk, and what is wanted of it ([PLG-8]).
+fn own_pledge(config: &Config, site: &Site) -> Result<(Plot, OwnPledge, Wish), DriverFailure> {
+    let pledge = site.network.network.pledge;
+    let plot = site.plot();
+    let wish = Wish {
+        class: config.pledge_class,
+        most: site.home.pledge_most_path(),
+    };
+    let complete = plot.complete().map_err(|source| DriverFailure::Plot {
+        path: site.home.plot_dir(),
+        source,
+    })?;
+    let class = plot.class_of(complete).min(wanted_class(&pledge, &wish));
+    Ok((plot, OwnPledge { class, puzzle: 0 }, wish))
 }
 
 fn link_config(config: &Config) -> LinkConfig {

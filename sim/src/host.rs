@@ -14,6 +14,7 @@ use swarm_proto::effects::{Command, Effect, Event, Input, Origin, PeerChange, St
 use swarm_proto::id::{NodeId, NodeKey};
 use swarm_proto::limits;
 use swarm_proto::members::{Address, Record};
+use swarm_proto::pledge::OwnPledge;
 use swarm_proto::relay::{Relay, RelayConfig};
 use swarm_proto::store::{StoreDone, StoreOp};
 use swarm_proto::time::{EPOCH_MINUTES, Tick};
@@ -48,6 +49,8 @@ pub struct Host {
     pub(crate) chance: Chance,
     pub(crate) sessions: Option<Sessions>,
     pub(crate) bootstrap: Vec<u32>,
+    /// It has pledged all sectors, and keeps those before this one.
+    pub(crate) sectors_kept: u32,
     secret: SecretKey,
     disk_chance: Chance,
     last_record: Option<Record>,
@@ -82,6 +85,7 @@ impl Host {
             chance,
             sessions,
             bootstrap: Vec::new(),
+            sectors_kept: u32::MAX,
             secret,
             disk_chance: Chance::new(scenario.seed, "disk", number),
             last_record: None,
@@ -126,6 +130,10 @@ impl World {
         let tick = self.network.scale.tick_of(now.unix);
         let (network, seed, clock) = (Arc::clone(&self.network), self.scenario.seed, self.clock);
         let repair_bytes_per_s = self.scenario.repair_bytes_per_s;
+        let pledge = OwnPledge {
+            class: network.pledge.class_min,
+            puzzle: 0,
+        };
         let Some(host) = self.host_mut(number).filter(|host| !host.is_up()) else {
             return;
         };
@@ -137,6 +145,7 @@ impl World {
             since: *host.since.get_or_insert(tick),
             last_record: host.last_record.clone(),
             repair_bytes_per_s,
+            pledge,
         };
         let seed = seed_of(seed, &format!("machine of life {}", host.life), number);
         host.relay = Some(Relay::new(config, seed, now));
@@ -269,6 +278,14 @@ impl World {
                             life,
                         },
                     );
+                }
+            }
+            Effect::Plot { op, request } => {
+                let pledge = self.network.pledge;
+                if let Some(host) = self.host(number) {
+                    let keeps = |sector| sector < host.sectors_kept;
+                    let done = request.make(&pledge, &host.key, keeps);
+                    inputs.push_back(Input::Plotted { op, done });
                 }
             }
             Effect::Report(event) => {

@@ -18,7 +18,7 @@ use swarm_proto::crypto::{
     Crypto, KemCiphertext, OnionKey, OnionPublicKey, SecretKey, SharedSecret, Signature,
 };
 use swarm_proto::effects::{
-    Command, Effect, Effects, Event, Input, OpId, Origin, PeerChange, SignId, StreamId,
+    Command, Effect, Effects, Event, Input, OpId, Origin, PeerChange, PlotId, SignId, StreamId,
 };
 use swarm_proto::envelope::{Envelope, EnvelopeHeader, ExpiryClass, SizeClass};
 use swarm_proto::id::{EnvelopeId, NodeId, NodeKey};
@@ -27,6 +27,7 @@ use swarm_proto::mailbox::receipt::{Promise, Receipt};
 use swarm_proto::members::{Address, OnionKeys, Record, onion_key_hash};
 use swarm_proto::network::Network;
 use swarm_proto::place::{Cell, cell_of};
+use swarm_proto::pledge::{OwnPledge, PlotDone, PlotOp};
 use swarm_proto::relay::{Relay, RelayConfig};
 use swarm_proto::store::{
     Card, Cursor, MailboxKeys, MemStore, NotKept, Page, Row, StoreDone, StoreOp, StoredRow,
@@ -37,6 +38,7 @@ use swarm_proto::wire::Message;
 use swarm_proto::wire::copies::{Compare, Copied, Copy, CopyAge, Scope};
 use swarm_proto::wire::mailbox::{CardAsk, CardPut, Deposit, Deposited, Erase, Fetch};
 use swarm_proto::wire::members::{ListAsk, ListPart, Reconcile, RecordWithKeys};
+use swarm_proto::wire::pledge::{Challenge, ChallengeAnswer};
 use swarm_proto::wire::refusal::Refusal;
 use swarm_proto::wire::verify::{Judge, Via};
 
@@ -106,6 +108,8 @@ struct Nonsense {
     store: MemStore,
     stores: Vec<(OpId, StoreOp)>,
     signs: Vec<SignId>,
+    plots: Vec<(PlotId, PlotOp)>,
+    nonce: [u8; 32],
 }
 
 impl Nonsense {
@@ -114,6 +118,9 @@ impl Nonsense {
         let keys: Vec<NodeKey> = (0..9).map(key).collect();
         let mut network = Network::public("nonsense", &keys[..7]);
         network.scale.minute_ms = minute_ms;
+        network.pledge.labels = 128;
+        network.pledge.layers = 1;
+        network.pledge.class_sectors = 1;
         let unix = UnixTime(1_800_000_000_000);
         Self {
             chance: Chance::new(seed, "nonsense", 0),
@@ -126,6 +133,8 @@ impl Nonsense {
             store: MemStore::new(),
             stores: Vec::new(),
             signs: Vec::new(),
+            plots: Vec::new(),
+            nonce: [0; 32],
         }
     }
 
@@ -138,6 +147,7 @@ impl Nonsense {
             since: Tick(0),
             last_record: None,
             repair_bytes_per_s: 1 << 20,
+            pledge: OwnPledge::default(),
         };
         Relay::new(config, [3; 32], self.now)
     }
@@ -170,12 +180,17 @@ impl Nonsense {
         match effect {
             Effect::Store { op, request } => self.stores.push((op, request)),
             Effect::Sign { id, .. } => self.signs.push(id),
+            Effect::Plot { op, request } => self.plots.push((op, request)),
+            Effect::Send {
+                message: Message::Challenge(challenge),
+                ..
+            } => self.nonce = challenge.nonce,
             Effect::Send { .. } | Effect::Answer { .. } | Effect::Report(_) => {}
         }
     }
 
     fn input(&mut self) -> Input {
-        match self.chance.below(12) {
+        match self.chance.below(13) {
             0 => Input::Wake,
             1 => Input::Peer {
                 id: self.id(),
@@ -208,7 +223,36 @@ impl Nonsense {
                     signature: self.signature(),
                 }
             }
+            8 if !self.plots.is_empty() => self.plotted(),
+            9 => Input::Command(match self.index(4) {
+                0 => Command::Plotted {
+                    class: self.byte() % 10,
+                },
+                _ => Command::Challenge { subject: self.id() },
+            }),
             _ => self.message_input(),
+        }
+    }
+
+    /// What was asked of the plot, most often right.
+    fn plotted(&mut self) -> Input {
+        let at = self.index(self.plots.len());
+        let (op, request) = self.plots.swap_remove(at);
+        let done = match self.index(8) {
+            0 => PlotDone::Failed,
+            1 => PlotDone::Tags(vec![[self.byte(); 8]; self.index(4)]),
+            _ => request.make(&self.network.pledge, &self.keys[0], |_| true),
+        };
+        Input::Plotted { op, done }
+    }
+
+    /// Of the last challenge, so that some answers are to what was asked.
+    fn challenge_answer(&mut self) -> ChallengeAnswer {
+        ChallengeAnswer {
+            nonce: self.nonce,
+            class: self.byte() % 4,
+            tags: vec![[self.byte(); 8]; self.index(5)],
+            signature: self.signature(),
         }
     }
 
@@ -290,7 +334,7 @@ impl Nonsense {
     }
 
     fn message(&mut self) -> Message {
-        match self.chance.below(21) {
+        match self.chance.below(23) {
             0 | 1 => Message::Records(self.records()),
             2 => Message::Want((0..self.chance.below(40)).map(|n| [n as u8; 32]).collect()),
             3 => Message::Reconcile(self.reconcile()),
@@ -327,6 +371,11 @@ impl Nonsense {
             }),
             18 => Message::Probe,
             19 => Message::Compare(self.compare()),
+            20 => Message::Challenge(Challenge {
+                class: 1 + self.byte() % 4,
+                nonce: [self.byte(); 32],
+            }),
+            21 => Message::ChallengeAnswer(self.challenge_answer()),
             _ => Message::Page(Page {
                 more: self.chance.happens(500_000),
                 rows: vec![(self.tick(), self.envelope())],
@@ -354,7 +403,7 @@ impl Nonsense {
             onion_next: None,
             family: [self.byte() % 2; 8],
             addresses: [self.address(n), None],
-            class: 0,
+            class: self.byte() % 4,
             puzzle: 0,
             signature: self.signature(),
         };

@@ -11,6 +11,7 @@ use swarm_proto::client::{Client, Pinned};
 use swarm_proto::crypto::SecretKey;
 use swarm_proto::id::NodeKey;
 use swarm_proto::network::Network;
+use swarm_proto::pledge::OwnPledge;
 use swarm_proto::relay::{Relay, RelayConfig};
 use swarm_proto::time::{Now, Tick};
 
@@ -31,6 +32,7 @@ fn memory_of_an_idle_relay_is_small() {
         since: Tick(0),
         last_record: None,
         repair_bytes_per_s: 1 << 20,
+        pledge: OwnPledge::default(),
     };
     let relays: Vec<Relay> = (0..MACHINES)
         .map(|_| Relay::new(config.clone(), [1; 32], now))

@@ -156,6 +156,8 @@ impl Label {
     pub const SWEEP_LISTING: Self = Self(b"poste sweep-listing 1\0");
     /// What a watcher says, by the watcher.
     pub const TESTIMONY: Self = Self(b"poste testimony 1\0");
+    /// What a relay says of the disk that it has pledged, by that relay.
+    pub const PLEDGE_ANSWER: Self = Self(b"poste pledge-answer 1\0");
 }
 
 /// The real signatures, shared by every real provider.

@@ -1,8 +1,8 @@
 //! What a relay's machine is told and what it asks for.
 //!
 //! The driver's part of the contract: `now.mono` never goes back; every [`Effect::Store`] is answered by
-//! exactly one [`Input::Stored`] and every [`Effect::Sign`] by exactly one [`Input::Signed`], with the id
-//! that came with it; a [`Effect::Send`] may be lost; effects are carried out in their order.
+//! exactly one [`Input::Stored`], every [`Effect::Sign`] by exactly one [`Input::Signed`] and every
+//! [`Effect::Plot`] by exactly one [`Input::Plotted`], with the id that came with it; a [`Effect::Send`] may be lost; effects are carried out in their order.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -15,10 +15,12 @@ use crate::mailbox::receipt::Promise;
 use crate::mailbox::repair::Key;
 use crate::mailbox::sweep::{Key as SweepKey, Signing};
 use crate::members::{Address, Record, Snapshot};
+use crate::pledge::{PlotDone, PlotOp, Verdict};
 use crate::store::{MailboxKeys, StoreDone, StoreOp};
 use crate::time::{Epoch, Hour, Tick};
 use crate::wire::Message;
 use crate::wire::mailbox::{CardPut, Erase};
+use crate::wire::pledge::ChallengeAnswer;
 use crate::wire::refusal::Refusal;
 use crate::wire::standing::Testimony;
 use crate::wire::verify::Verified;
@@ -65,6 +67,13 @@ pub enum Input {
         /// By the relay's key.
         signature: Signature,
     },
+    /// Pages of a plot were read, or a sector made again.
+    Plotted {
+        /// The id that came with the wish.
+        op: PlotId,
+        /// Its answer.
+        done: PlotDone,
+    },
     /// Another relay came or went.
     Peer {
         /// Which.
@@ -105,6 +114,17 @@ pub enum Command {
     Addresses([Option<Address>; 2]),
     /// The operator wants the relay to leave for good.
     Drain,
+    /// Every sector of this class of the pledge lies complete on the disk, and not every one of the next
+    /// ([PLG-8]).
+    Plotted {
+        /// The class; 0 for none.
+        class: u8,
+    },
+    /// Another relay is to show what it has pledged, now.
+    Challenge {
+        /// Which.
+        subject: NodeId,
+    },
     /// What the clocks of other members and founders say of this relay's; told again and again ([CLK-1]).
     Clocks {
         /// Their median is ahead of this relay's clock by this many milliseconds; negative if behind.
@@ -144,6 +164,13 @@ pub enum Effect {
         op: OpId,
         /// What.
         request: StoreOp,
+    },
+    /// Read pages of the plot, or make a sector again; outside the machine's loop.
+    Plot {
+        /// To be returned.
+        op: PlotId,
+        /// What.
+        request: PlotOp,
     },
     /// Something happened that a log, a metric or a checker may want to know.
     Report(Event),
@@ -209,6 +236,8 @@ pub enum Event {
         /// Which.
         id: NodeId,
     },
+    /// A relay was asked to show what it has pledged ([PLG-6]).
+    Challenged(Verdict),
     /// The relay's clock is off: it takes nothing until it is right ([CLK-3]).
     ClockOff {
         /// The median of the others' is ahead by this many milliseconds; negative if behind.
@@ -285,6 +314,24 @@ pub(crate) enum SignTicket {
     Sweep(SweepKey, Signing),
     /// What this relay says as a watcher, its signature still missing.
     Testimony(Box<Testimony>),
+    /// The answer to a challenge.
+    Challenge { to: NodeId, answer: ChallengeAnswer },
+}
+
+/// What the machine wants to remember while a plot is read. Opaque to drivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlotId(pub(crate) PlotTicket);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PlotTicket {
+    /// Pages for a watcher.
+    Pages {
+        to: NodeId,
+        nonce: [u8; 32],
+        class: u8,
+    },
+    /// One sector of a subject.
+    Sector { subject: NodeId, nonce: [u8; 32] },
 }
 
 /// The effects of one step, in order; bounded.
@@ -345,6 +392,13 @@ impl Effects {
         self.push(Effect::Sign {
             id: SignId(ticket),
             bytes,
+        });
+    }
+
+    pub(crate) fn plot(&mut self, ticket: PlotTicket, request: PlotOp) {
+        self.push(Effect::Plot {
+            op: PlotId(ticket),
+            request,
         });
     }
 

@@ -35,6 +35,7 @@ pub mod members;
 pub mod network;
 pub mod onion;
 pub mod place;
+pub mod pledge;
 pub mod reconcile;
 pub mod relay;
 #[cfg(test)]

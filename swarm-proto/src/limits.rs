@@ -166,6 +166,16 @@ pub const TALLIES_PER_MESSAGE_MAX: usize = 512;
 pub const NEWS_MAX: usize = 4_096;
 /// Reports that a watcher keeps in an epoch: of 2,000 reporters about each of 15 subjects, and some.
 pub const REPORTS_MAX: usize = 65_536;
+/// The highest class of a pledge: 128 times the disk of the lowest ([PLG-2]).
+pub const PLEDGE_CLASS_MAX: u8 = 8;
+/// Pages that one challenge asks for, each of another sector: a disk with heads reads them in 3 s ([PLG-3]).
+pub const CHALLENGE_PAGES_MAX: u32 = 256;
+/// How long a relay may take to answer a challenge ([PLG-5]).
+pub const CHALLENGE_WAIT: Duration = Duration::from_secs(10);
+/// Challenges that this relay has open at once; more than its subjects in an epoch ([PLG-6]).
+pub const CHALLENGES_OPEN_MAX: usize = 64;
+/// Challenges that this relay takes within [`CHALLENGE_WAIT`], one of each watcher: about 16 MiB to read ([PLG-5]).
+pub const CHALLENGES_ANSWERED_MAX: usize = 16;
 
 /// Commands that one correspondent has under way; further ones wait in its outbox.
 pub const ERRANDS_MAX: usize = 256;

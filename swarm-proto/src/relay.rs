@@ -14,7 +14,8 @@ use rand_core::SeedableRng;
 use crate::context::Context;
 use crate::crypto::Signature;
 use crate::effects::{
-    Command, Effects, Event, Input, OpId, Origin, PeerChange, SignId, SignTicket, StreamId, Ticket,
+    Command, Effects, Event, Input, OpId, Origin, PeerChange, PlotId, PlotTicket, SignId,
+    SignTicket, StreamId, Ticket,
 };
 use crate::id::{NodeId, NodeKey};
 use crate::mailbox::deposit::Deposits;
@@ -30,7 +31,8 @@ use crate::members::view::View;
 use crate::members::{Address, Record, Snapshot};
 use crate::network::Network;
 use crate::place::{Cell, Placement};
-use crate::standing::{Changes, Said, Standing, StandingCounts, Verdict};
+use crate::pledge::{OwnPledge, PledgeCounts, Pledges, PlotDone, Verdict};
+use crate::standing::{Changes, Judgement, Said, Standing, StandingCounts};
 use crate::store::StoreDone;
 use crate::time::{Epoch, Instant, Now, Tick};
 use crate::wire::Message;
@@ -55,6 +57,8 @@ pub struct RelayConfig {
     pub last_record: Option<Record>,
     /// What repair may send to siblings, in bytes a second: a quarter of the uplink ([REP-6]).
     pub repair_bytes_per_s: u32,
+    /// What it has to show for its identity.
+    pub pledge: OwnPledge,
 }
 
 /// One relay.
@@ -67,6 +71,7 @@ pub struct Relay {
     repair: Repair,
     sweeps: Sweeps,
     standing: Standing,
+    pledges: Pledges,
 }
 
 /// How a relay stands, for its operator.
@@ -82,6 +87,10 @@ pub struct RelayState {
     pub failed: usize,
     /// As [`Relay::standing`].
     pub standing: StandingCounts,
+    /// The class of its pledge that it answers for.
+    pub pledge_class: u8,
+    /// What challenges came to.
+    pub pledge: PledgeCounts,
 }
 
 /// Why a relay wants to be woken.
@@ -99,6 +108,8 @@ pub enum Why {
     Sweep,
     /// Others are to be watched, or told of.
     Standing,
+    /// Somebody's time to show what it has pledged is over.
+    Pledge,
 }
 
 impl Relay {
@@ -118,6 +129,7 @@ impl Relay {
             network: Arc::clone(&config.network),
         };
         let repair = Repair::new(config.repair_bytes_per_s, now);
+        let pledges = Pledges::new(config.pledge.class);
         let gossip = Gossip::new(config, now);
         Self {
             context,
@@ -127,6 +139,7 @@ impl Relay {
             repair,
             sweeps: Sweeps::new(now),
             standing: Standing::new(now),
+            pledges,
         }
     }
 
@@ -156,6 +169,10 @@ impl Relay {
             } => {
                 self.signed(now, ticket, signature, out);
             }
+            Input::Plotted {
+                op: PlotId(ticket),
+                done,
+            } => self.plotted(ticket, done, out),
             Input::Peer { id, change } => self.peer(now, id, change, out),
             Input::Command(command) => self.command(now, command, out),
             Input::Wake => self.wake(now, out),
@@ -173,7 +190,8 @@ impl Relay {
         let sweep = self.sweeps.deadline().map(|at| (at, Why::Sweep));
         let standing = self.standing.deadline(&self.context);
         let standing = standing.map(|at| (at, Why::Standing));
-        [members, deposit, expiry, repair, sweep, standing]
+        let pledge = self.pledges.deadline().map(|at| (at, Why::Pledge));
+        [members, deposit, expiry, repair, sweep, standing, pledge]
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)
@@ -220,8 +238,8 @@ impl Relay {
     }
 
     /// How another relay stands with the network.
-    pub fn verdict(&self, id: &NodeId) -> Verdict {
-        self.standing.verdict(&self.context, id)
+    pub fn judgement(&self, id: &NodeId) -> Judgement {
+        self.standing.judgement(&self.context, id)
     }
 
     /// What the operator is shown.
@@ -232,6 +250,8 @@ impl Relay {
             sweeps: self.sweeps(),
             failed: self.failed(),
             standing: self.standing(),
+            pledge_class: self.pledges.class(),
+            pledge: self.pledges.counts(),
         }
     }
 
@@ -268,6 +288,8 @@ impl Relay {
             | Message::Testimonies(_)
             | Message::Tallies(_)
             | Message::Here
+            | Message::Challenge(_)
+            | Message::ChallengeAnswer(_)
             | Message::Deposited(_)
             | Message::Page(_)
             | Message::Done { .. }
@@ -306,6 +328,11 @@ impl Relay {
                 self.follow(now, changes, out);
             }
             Message::Tallies(tallies) => self.standing.tallies(context, from, &tallies),
+            Message::Challenge(asked) => self.pledges.asked(context, now, from, &asked, out),
+            Message::ChallengeAnswer(answer) => {
+                let verdict = self.pledges.answered(context, now, from, answer, out);
+                self.judged(verdict, out);
+            }
             Message::Refusal(_)
             | Message::ListAsk(_)
             | Message::ListPart(_)
@@ -396,6 +423,7 @@ impl Relay {
                 let changes = self.standing.signed(context, now, *testimony, signature);
                 self.follow(now, changes, out);
             }
+            SignTicket::Challenge { to, answer } => self.pledges.signed(to, answer, signature, out),
             SignTicket::Record(record) => {
                 self.gossip
                     .issued(&mut self.context, now, record, signature, out);
@@ -436,6 +464,20 @@ impl Relay {
         for id in changes.condemned {
             out.report(Event::Condemned { id });
             self.repair.failed(&self.context, now, id);
+        }
+    }
+
+    /// Pages of a plot were read, or a sector made again.
+    fn plotted(&mut self, ticket: PlotTicket, done: PlotDone, out: &mut Effects) {
+        let verdict = self.pledges.plotted(&self.context, ticket, done, out);
+        self.judged(verdict, out);
+    }
+
+    /// What follows from what relays showed of their pledges.
+    fn judged(&mut self, verdicts: impl IntoIterator<Item = Verdict>, out: &mut Effects) {
+        for verdict in verdicts {
+            self.standing.challenged(&verdict);
+            out.report(Event::Challenged(verdict));
         }
     }
 
@@ -485,6 +527,13 @@ impl Relay {
                 self.gossip.leave(&mut self.context, now, out);
                 self.repair.drain();
             }
+            Command::Plotted { class } => {
+                self.pledges.plotted_up_to(class);
+                self.gossip.plotted(&mut self.context, now, class, out);
+            }
+            Command::Challenge { subject } => {
+                self.pledges.challenge(&self.context, now, subject, out);
+            }
             Command::Clocks { ahead_ms, compared } => {
                 clock::judge(&mut self.context, ahead_ms, compared, out);
             }
@@ -501,7 +550,10 @@ impl Relay {
         let live = self.repair.live();
         let outcome = self.sweeps.wake(&self.context, now, live, out);
         self.swept(now, outcome, out);
-        self.standing.wake(&mut self.context, now, out);
+        self.standing
+            .wake(&mut self.context, now, &mut self.pledges, out);
+        let silent = self.pledges.wake(now);
+        self.judged(silent, out);
     }
 }
 

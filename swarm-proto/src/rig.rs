@@ -29,6 +29,7 @@ use crate::members::view::View;
 use crate::members::{Record, testing};
 use crate::network::Network;
 use crate::place::Placement;
+use crate::pledge::OwnPledge;
 use crate::relay::{Relay, RelayConfig};
 use crate::store::{Card, Cursor, MailboxKeys, MemStore, StoreDone, StoreOp};
 use crate::time::{Hour, Instant, Now, Tick};
@@ -48,6 +49,8 @@ pub(crate) struct Node {
     pub(crate) hollow: bool,
     /// While it stands, store operations wait in `waiting`.
     pub(crate) disk_stands: bool,
+    /// Sectors of its plot from this one on are not there.
+    pub(crate) plot_ends: u32,
     pub(crate) waiting: Vec<(OpId, StoreOp)>,
     pub(crate) events: Vec<Event>,
     pub(crate) last_record: Option<Record>,
@@ -185,6 +188,10 @@ impl Rig {
             since: testing::tick_at(-240),
             last_record,
             repair_bytes_per_s: 1 << 20,
+            pledge: OwnPledge {
+                class: self.network.pledge.class_min,
+                puzzle: 0,
+            },
         };
         let seed = [u8::try_from(at).unwrap(); 32];
         Node {
@@ -195,6 +202,7 @@ impl Rig {
             up: true,
             hollow: false,
             disk_stands: false,
+            plot_ends: u32::MAX,
             waiting: Vec::new(),
             events: Vec::new(),
             last_record: None,
@@ -397,6 +405,11 @@ impl Rig {
                     tags.iter_mut().for_each(|tagged| tagged.tag = [0; 32]);
                 }
                 self.input(at, Input::Stored { op, done });
+            }
+            Effect::Plot { op, request } => {
+                let (key, ends) = (self.nodes[at].key, self.nodes[at].plot_ends);
+                let done = request.make(&self.network.pledge, &key, |sector| sector < ends);
+                self.input(at, Input::Plotted { op, done });
             }
             Effect::Report(event) => {
                 if let Event::RecordIssued(record) = &event {

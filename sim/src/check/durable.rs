@@ -66,7 +66,8 @@ impl World {
             | Event::Condemned { .. }
             | Event::Convicted { .. }
             | Event::ClockOff { .. }
-            | Event::ClockRight => {}
+            | Event::ClockRight
+            | Event::Challenged(_) => {}
         }
     }
 

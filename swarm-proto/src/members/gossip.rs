@@ -91,6 +91,20 @@ impl Gossip {
         self.issue(context, now, out);
     }
 
+    /// The disk has another class of the pledge: the record says so ([PLG-8]).
+    pub(crate) fn plotted(
+        &mut self,
+        context: &mut Context,
+        now: Now,
+        class: u8,
+        out: &mut Effects,
+    ) {
+        if self.config.pledge.class != class {
+            self.config.pledge.class = class;
+            self.issue(context, now, out);
+        }
+    }
+
     /// This relay leaves for good: its record says so ([REP-7]).
     pub(crate) fn leave(&mut self, context: &mut Context, now: Now, out: &mut Effects) {
         self.leaving = true;
@@ -278,8 +292,8 @@ impl Gossip {
             onion_next: hash(&keys.next),
             family: self.config.family,
             addresses: self.config.addresses,
-            class: 0,
-            puzzle: 0,
+            class: self.config.pledge.class,
+            puzzle: self.config.pledge.puzzle,
             signature: Signature([0; 64]),
         };
         self.renew_at = Some(

@@ -19,6 +19,8 @@ pub(super) struct Duty {
     /// What is known of its presence: nothing, until it answers or is found absent.
     pub(super) absent: Option<bool>,
     hours: Hours,
+    /// When it is to show what it has pledged.
+    pub(super) challenge_at: Option<Instant>,
     /// The class that it has shown in this epoch.
     pub(super) class: Option<u8>,
     /// Challenges in a row that it left unanswered.
@@ -64,6 +66,7 @@ impl Duty {
             missing_since: Instant::default(),
             absent: None,
             hours: Hours::default(),
+            challenge_at: None,
             class: None,
             silent: 0,
             convicted: false,
@@ -241,6 +244,24 @@ mod tests {
             Duty::new().words(before, None, None, true).available,
             Some(100)
         );
+    }
+
+    /// [STD-10]
+    #[test]
+    fn a_class_that_was_shown_counts_until_three_challenges_are_left_unanswered() {
+        let before = Before {
+            class: 2,
+            ..Before::default()
+        };
+        let mut duty = Duty::new();
+        let class = |duty: &Duty| duty.words(before, None, None, true).class;
+        assert_eq!(class(&duty), 2, "as certified before");
+        duty.class = Some(1);
+        assert_eq!(class(&duty), 1);
+        duty.silent = 2;
+        assert_eq!(class(&duty), 1);
+        duty.silent = 3;
+        assert_eq!(class(&duty), 0);
     }
 
     /// [STD-4]

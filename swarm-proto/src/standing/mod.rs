@@ -31,6 +31,7 @@ use crate::id::NodeId;
 use crate::limits;
 use crate::members::exchange::Exchanges;
 use crate::members::gossip::partners;
+use crate::pledge::{Pledges, Verdict};
 use crate::time::{EPOCH_MINUTES, Epoch, HOUR_MINUTES, Instant, Now};
 use crate::wire::Message;
 use crate::wire::members::Reconcile;
@@ -86,7 +87,7 @@ pub struct StandingCounts {
 
 /// What is known of how one relay stands with the network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Judgement {
     /// Its watchers in this epoch.
     pub watchers: usize,
     /// How many of them have said something in this epoch.
@@ -136,9 +137,9 @@ impl Standing {
     }
 
     /// How a relay stands with the network, as far as it is known here.
-    pub(crate) fn verdict(&self, context: &Context, id: &NodeId) -> Verdict {
+    pub(crate) fn judgement(&self, context: &Context, id: &NodeId) -> Judgement {
         let Some(today) = self.epoch else {
-            return Verdict::default();
+            return Judgement::default();
         };
         let eligible = context.view.eligible(&context.network, today);
         let watchers = Watchers::of(&context.network, &eligible, id);
@@ -148,7 +149,7 @@ impl Standing {
             let verdicts = &context.network.verdicts;
             one.past_after(epochs, verdicts).term
         });
-        Verdict {
+        Judgement {
             watchers: watchers.ids().len(),
             said: about().count(),
             absent: about().filter(|words| words.absent).count(),
@@ -246,13 +247,20 @@ impl Standing {
     }
 
     /// Does what is due.
-    pub(crate) fn wake(&mut self, context: &mut Context, now: Now, out: &mut Effects) {
+    pub(crate) fn wake(
+        &mut self,
+        context: &mut Context,
+        now: Now,
+        pledges: &mut Pledges,
+        out: &mut Effects,
+    ) {
         if context.network.verdicts.watchers == 0 {
             return;
         }
         self.turn(context, now, out);
         if self.ask_at <= now.mono {
             self.ask(context, now, out);
+            self.challenge(context, now, pledges, out);
         }
         if self.report_at <= now.mono {
             self.report_at = now.mono.plus(about(context, HOUR_MINUTES));
@@ -338,6 +346,40 @@ impl Standing {
                 out.send(subject, Message::Probe);
             }
             self.say(context, now, today, subject, out);
+        }
+    }
+
+    /// Has subjects show what they have pledged, twice in an epoch ([STD-10]).
+    fn challenge(&mut self, context: &Context, now: Now, pledges: &mut Pledges, out: &mut Effects) {
+        let half = context.network.scale.minutes(EPOCH_MINUTES / 2);
+        for (subject, duty) in &mut self.duties {
+            let at = *duty.challenge_at.get_or_insert_with(|| {
+                let half_ms = u64::try_from(half.as_millis()).unwrap_or(1).max(1);
+                let after = context.rng.borrow_mut().next_u64() % half_ms;
+                now.mono.plus(Duration::from_millis(after))
+            });
+            if at <= now.mono && duty.absent == Some(false) {
+                duty.challenge_at = Some(now.mono.plus(half));
+                pledges.challenge(context, now, *subject, out);
+            }
+        }
+    }
+
+    /// What a subject showed of its pledge ([STD-10]).
+    pub(crate) fn challenged(&mut self, verdict: &Verdict) {
+        let (Verdict::Shown { subject, .. }
+        | Verdict::Wrong { subject, .. }
+        | Verdict::Silent { subject }) = verdict;
+        let Some(duty) = self.duties.get_mut(subject) else {
+            return;
+        };
+        match verdict {
+            Verdict::Shown { class, .. } => {
+                duty.class = Some(*class);
+                duty.silent = 0;
+            }
+            Verdict::Wrong { .. } => duty.convicted = true,
+            Verdict::Silent { .. } => duty.silent = duty.silent.saturating_add(1),
         }
     }
 

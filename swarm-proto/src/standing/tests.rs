@@ -22,9 +22,9 @@ fn watched(count: u8) -> Rig {
     })
 }
 
-fn verdict(rig: &Rig, by: usize, of: usize) -> Verdict {
+fn verdict(rig: &Rig, by: usize, of: usize) -> Judgement {
     let id = rig.nodes[of].key.node_id();
-    rig.nodes[by].relay.verdict(&id)
+    rig.nodes[by].relay.judgement(&id)
 }
 
 fn absent(rig: &Rig) -> Vec<u64> {
@@ -163,7 +163,7 @@ fn a_quarter_of_lying_watchers_removes_nobody() {
         for node in up {
             let counts = node.relay.standing();
             assert_eq!((counts.condemned, counts.absent), (0, 4));
-            assert!(node.relay.verdict(&id).holds);
+            assert!(node.relay.judgement(&id).holds);
         }
     }
 }

@@ -7,10 +7,12 @@
 use crate::crypto::ONION_PUBLIC_KEY_BYTES;
 use crate::limits::{
     ANSWER_LARGE_BYTES, ANSWER_SMALL_BYTES, CARD_BYTES, CELLS_PER_EXCHANGE_MAX,
-    ENVELOPE_LARGE_BYTES, FRAME_BYTES_MAX, IDS_PER_MESSAGE_MAX, LONG_STAY_BYTES, ONION_LARGE_BYTES,
-    ONION_SMALL_BYTES, RECONCILE_BYTES_MAX, RECONCILE_KEY_BYTES, RECORDS_PER_MESSAGE_MAX,
-    ROW_HEADER_BYTES, SWEEP_ITEMS_MAX, TALLIES_PER_MESSAGE_MAX, TESTIMONIES_PER_MESSAGE_MAX,
+    CHALLENGE_PAGES_MAX, ENVELOPE_LARGE_BYTES, FRAME_BYTES_MAX, IDS_PER_MESSAGE_MAX,
+    LONG_STAY_BYTES, ONION_LARGE_BYTES, ONION_SMALL_BYTES, RECONCILE_BYTES_MAX,
+    RECONCILE_KEY_BYTES, RECORDS_PER_MESSAGE_MAX, ROW_HEADER_BYTES, SWEEP_ITEMS_MAX,
+    TALLIES_PER_MESSAGE_MAX, TESTIMONIES_PER_MESSAGE_MAX,
 };
+use crate::pledge::PAGE_TAG_BYTES;
 use crate::wire::kind;
 use crate::wire::members::RECORDS_IN_LIST_PART_MAX;
 use crate::wire::standing::{Tally, Testimony};
@@ -65,6 +67,10 @@ pub enum FrameKind {
     Tallies = kind::TALLIES,
     /// The answer to a probe.
     Here = kind::HERE,
+    /// A challenge to show what was pledged.
+    Challenge = kind::CHALLENGE,
+    /// What is said of it.
+    ChallengeAnswer = kind::CHALLENGE_ANSWER,
 }
 
 /// Who sends a frame.
@@ -89,7 +95,7 @@ pub enum Way {
 
 impl FrameKind {
     /// Every type, in the order of its number.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Hello,
         Self::Refusal,
         Self::Reconcile,
@@ -113,6 +119,8 @@ impl FrameKind {
         Self::Compare,
         Self::Probe,
         Self::Sweep,
+        Self::Challenge,
+        Self::ChallengeAnswer,
     ];
 
     /// The type with this number; `None` if there is none.
@@ -152,6 +160,10 @@ impl FrameKind {
             Self::Testimonies => 2 + TESTIMONIES_PER_MESSAGE_MAX * Testimony::BYTES,
             Self::Tallies => 2 + TALLIES_PER_MESSAGE_MAX * Tally::BYTES,
             Self::Sweep => SWEEP_BYTES_MAX,
+            Self::Challenge => 1 + 32,
+            Self::ChallengeAnswer => {
+                32 + 1 + 64 + 2 + PAGE_TAG_BYTES * CHALLENGE_PAGES_MAX as usize
+            }
         }
     }
 
@@ -174,7 +186,9 @@ impl FrameKind {
                 | Self::WantTestimonies
                 | Self::Testimonies
                 | Self::Tallies
-                | Self::Here,
+                | Self::Here
+                | Self::Challenge
+                | Self::ChallengeAnswer,
                 Way::Tell,
             )
             | (
@@ -203,7 +217,9 @@ impl FrameKind {
                 | Self::WantTestimonies
                 | Self::Testimonies
                 | Self::Tallies
-                | Self::Here,
+                | Self::Here
+                | Self::Challenge
+                | Self::ChallengeAnswer,
                 Way::Ask | Way::Answer,
             )
             | (
@@ -291,6 +307,8 @@ mod tests {
             (0x0405, 34_859),
             (0x0406, 0),
             (0x0407, 32_871),
+            (0x0408, 33),
+            (0x0409, 2_147),
         ];
         for (code, bytes) in maxima {
             assert_eq!(frame_bytes_max(code), Some(bytes), "type {code:#06x}");

@@ -8,6 +8,7 @@ pub mod copies;
 pub mod frames;
 pub mod mailbox;
 pub mod members;
+pub mod pledge;
 pub mod refusal;
 pub mod standing;
 pub mod sweeps;
@@ -24,6 +25,7 @@ use codec::{Malformed, Reader, Writer};
 use copies::{Compare, Copied, Copy};
 use mailbox::{CardAsk, CardPut, Deposit, Deposited, Erase, Fetch};
 use members::{ListAsk, ListPart, Reconcile, RecordWithKeys};
+use pledge::{Challenge, ChallengeAnswer};
 use refusal::Refusal;
 use standing::{Tally, Testimony};
 use sweeps::Sweep;
@@ -67,6 +69,10 @@ pub enum Message {
     Tallies(Vec<Tally>),
     /// Here I am: the answer to a probe.
     Here,
+    /// A watcher wants to see what a relay has pledged.
+    Challenge(Challenge),
+    /// What the relay says of it.
+    ChallengeAnswer(ChallengeAnswer),
     /// Put an envelope into a mailbox.
     Deposit(Deposit),
     /// Read a page of a mailbox.
@@ -114,6 +120,8 @@ impl Message {
             Self::Testimonies(_) => kind::TESTIMONIES,
             Self::Tallies(_) => kind::TALLIES,
             Self::Here => kind::HERE,
+            Self::Challenge(_) => kind::CHALLENGE,
+            Self::ChallengeAnswer(_) => kind::CHALLENGE_ANSWER,
             Self::Deposit(_) => kind::DEPOSIT,
             Self::Fetch(_) => kind::FETCH,
             Self::Delete(_) => kind::DELETE,
@@ -169,6 +177,8 @@ impl Message {
                 Self::Tallies(all.collect::<Result<_, _>>()?)
             }
             kind::HERE => Self::Here,
+            kind::CHALLENGE => Self::Challenge(Challenge::decode(reader)?),
+            kind::CHALLENGE_ANSWER => Self::ChallengeAnswer(ChallengeAnswer::decode(reader)?),
             kind::DEPOSIT => Self::Deposit(Deposit::decode(reader)?),
             kind::FETCH => Self::Fetch(Fetch::decode(reader)?),
             kind::DELETE => Self::Delete(Erase::decode(reader)?),
@@ -221,6 +231,8 @@ impl Message {
             Self::Compare(compare) => compare.encode(&mut writer),
             Self::Probe | Self::Here => {}
             Self::Sweep(sweep) => sweep.encode(&mut writer),
+            Self::Challenge(challenge) => challenge.encode(&mut writer),
+            Self::ChallengeAnswer(answer) => answer.encode(&mut writer),
             Self::Deposit(deposit) => deposit.encode(&mut writer),
             Self::Fetch(fetch) => fetch.encode(&mut writer),
             Self::CardAsk(ask) => ask.encode(&mut writer),
@@ -289,6 +301,10 @@ pub mod kind {
     pub const PROBE: u16 = 0x0406;
     /// A step of a sweep.
     pub const SWEEP: u16 = 0x0407;
+    /// A challenge to show what was pledged.
+    pub const CHALLENGE: u16 = 0x0408;
+    /// What is said of it.
+    pub const CHALLENGE_ANSWER: u16 = 0x0409;
     /// A deposit.
     pub const DEPOSIT: u16 = 0x0501;
     /// A fetch.

@@ -216,6 +216,15 @@ fn testimony(byte: u8) -> Testimony {
     }
 }
 
+fn challenge_answer(byte: u8, count: usize) -> ChallengeAnswer {
+    ChallengeAnswer {
+        nonce: [byte; 32],
+        class: byte % 9,
+        tags: vec![[byte; 8]; count.min(limits::CHALLENGE_PAGES_MAX as usize)],
+        signature: Signature([byte; 64]),
+    }
+}
+
 fn tally(byte: u8) -> Tally {
     let number = u32::from(byte);
     Tally {
@@ -336,6 +345,11 @@ fn every_message(byte: u8, count: usize, size: SizeClass) -> Vec<Message> {
             tally(byte);
             count.min(limits::TALLIES_PER_MESSAGE_MAX)
         ]),
+        Message::Challenge(Challenge {
+            class: 1 + byte % 8,
+            nonce: [byte; 32],
+        }),
+        Message::ChallengeAnswer(challenge_answer(byte, count)),
         // Those without a body are the last, so that tests of bodies can leave them out.
         Message::Here,
         Message::Probe,
@@ -380,7 +394,7 @@ proptest! {
     /// Layouts are fixed: whatever decodes is the one encoding of what it says.
     #[test]
     fn a_bent_message_is_another_one_or_none(
-        which in 0_usize..32, at: prop::sample::Index, bits in 1_u8..,
+        which in 0_usize..34, at: prop::sample::Index, bits in 1_u8..,
     ) {
         let message = &every_message(3, 2, SizeClass::Small)[which];
         let mut bytes = message.encode();
@@ -490,6 +504,14 @@ fn a_malformed_field_is_named() {
         (kind::TESTIMONIES, testimonies(70, 8), "flags"),
         (kind::TESTIMONIES, testimonies(72, 101), "available"),
         (kind::TALLIES, tallies, "tally"),
+        (kind::CHALLENGE, vec![9; 33], "class"),
+        (kind::CHALLENGE, vec![0; 33], "class"),
+        (kind::CHALLENGE_ANSWER, vec![9; 99], "class"),
+        (
+            kind::CHALLENGE_ANSWER,
+            [vec![8; 97], vec![1, 1]].concat(),
+            "tags",
+        ),
     ];
     for (code, bytes, field) in cases {
         let wrong = Message::decode(code, Bytes::from(bytes)).unwrap_err();
@@ -711,6 +733,8 @@ fn messages_are_those_of_the_vectors() {
         "want-testimonies",
         "testimonies",
         "tallies",
+        "challenge",
+        "challenge-answer",
         "here",
         "probe",
     ];

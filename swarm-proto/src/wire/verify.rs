@@ -70,7 +70,8 @@ impl Judge<'_> {
                 | Message::ReconcileTestimonies(_)
                 | Message::WantTestimonies(_)
                 | Message::Tallies(_)
-                | Message::Here,
+                | Message::Here
+                | Message::Challenge(_),
                 Via::Relay(_),
             ) => true,
             (Message::Testimonies(testimonies), Via::Relay(_)) => testimonies
@@ -82,6 +83,9 @@ impl Judge<'_> {
             (Message::Copy(copy), Via::Relay(_)) => self.copy_holds(copy),
             (Message::Sweep(sweep), Via::Relay(from)) => {
                 sweep.holds(self.crypto, &self.network, &from, &self.me)
+            }
+            (Message::ChallengeAnswer(answer), Via::Relay(from)) => {
+                answer.holds(self.crypto, &self.network, &from, &self.me)
             }
             (Message::Copied(copied), Via::Relay(from)) => self.copied_holds(copied, &from),
             (Message::Erase(erase), Via::Relay(_)) => self.erase_holds(erase),

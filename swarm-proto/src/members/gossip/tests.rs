@@ -85,6 +85,7 @@ fn a_change_during_the_signing_is_not_lost() {
             since: Tick(1),
             last_record: None,
             repair_bytes_per_s: 1 << 20,
+            pledge: crate::pledge::OwnPledge::default(),
         },
         now,
     );
