@@ -28,6 +28,7 @@ use swarm_proto::network::Network;
 use swarm_proto::onion::Generation;
 use swarm_proto::pledge::{OwnPledge, PlotDone, Verdict};
 use swarm_proto::relay::{Relay, RelayConfig, RelayState};
+use swarm_proto::standing::Judgement;
 use swarm_proto::store::{StoreDone, StoreOp, Usage};
 use swarm_proto::time::{Instant, Now, Tick, TimeScale, UnixTime};
 use swarm_proto::wire::Message;
@@ -84,6 +85,8 @@ pub trait Core: Send {
     fn state(&self) -> RelayState;
     /// As [`Relay::score`].
     fn score(&self, id: &NodeId) -> Option<Score>;
+    /// As [`Relay::judgement`].
+    fn judgement(&self, id: &NodeId) -> Judgement;
 }
 
 impl Core for Relay {
@@ -101,6 +104,10 @@ impl Core for Relay {
 
     fn score(&self, id: &NodeId) -> Option<Score> {
         Self::score(self, id)
+    }
+
+    fn judgement(&self, id: &NodeId) -> Judgement {
+        Self::judgement(self, id)
     }
 }
 
@@ -161,7 +168,7 @@ pub(crate) struct Handle {
 /// What the operator may ask the loop.
 enum Question {
     Usage(oneshot::Sender<(Usage, RelayState)>),
-    Score(NodeId, oneshot::Sender<Option<Score>>),
+    Standing(NodeId, oneshot::Sender<(Option<Score>, Judgement)>),
     Drain(oneshot::Sender<io::Result<()>>),
     Holds(Vec<EnvelopeId>, oneshot::Sender<Vec<EnvelopeId>>),
 }
@@ -391,11 +398,11 @@ impl Handle {
         answer.await.ok()
     }
 
-    /// How another relay was found to keep what it had.
-    pub(crate) async fn score(&self, id: NodeId) -> Option<Score> {
+    /// How another relay was found to keep what it had, and how it stands with the network.
+    pub(crate) async fn standing(&self, id: NodeId) -> Option<(Option<Score>, Judgement)> {
         let (to, answer) = oneshot::channel();
-        self.questions.send(Question::Score(id, to)).await.ok()?;
-        answer.await.ok().flatten()
+        self.questions.send(Question::Standing(id, to)).await.ok()?;
+        answer.await.ok()
     }
 
     /// Has the relay leave for good: it hands over what it holds.
@@ -577,8 +584,9 @@ impl Driver {
                     }
                 });
             }
-            Question::Score(id, to) => {
-                let _given_up = to.send(self.core.score(&id));
+            Question::Standing(id, to) => {
+                let standing = (self.core.score(&id), self.core.judgement(&id));
+                let _given_up = to.send(standing);
             }
             Question::Drain(to) => {
                 let kept = self.memory.keep_leaving();

@@ -30,8 +30,8 @@ use crate::plot::keep::{Keeper, Progress};
 use crate::plot::{Plot, Wish, wanted_class};
 use crate::shutdown;
 use crate::status::{
-    self, CLOCK_WARN_MS, DrainSource, HoldsSource, Repair, Sources, Standing, StandingSource,
-    Status, StatusSource, Sweeps, Verdict,
+    self, CLOCK_WARN_MS, DrainSource, HoldsSource, NetworkStanding, Repair, Sources, Standing,
+    StandingSource, Status, StatusSource, Sweeps, Verdict, Watching,
 };
 use crate::store::StoreConfig;
 
@@ -340,7 +340,9 @@ fn standing_source(relay: Handle, network: Arc<Network>) -> StandingSource {
                 many => return Err(format!("{} members' ids begin with {prefix}", many.len())),
             };
             let id = NodeId::from_hex(&node).ok_or("not a node id")?;
-            let score = relay.score(id).await.unwrap_or_default();
+            let known = relay.standing(id).await;
+            let (score, judged) = known.ok_or("the relay is stopping")?;
+            let score = score.unwrap_or_default();
             let last = network.scale.tick_start(score.at).0;
             Ok(Standing {
                 node,
@@ -349,7 +351,8 @@ fn standing_source(relay: Handle, network: Arc<Network>) -> StandingSource {
                 ranges_needed: limits::SWEEPS_BEFORE_JUDGED,
                 missing: score.missing,
                 last_ms: (score.ranges > 0).then_some(last),
-                is_counted_on: !score.is_failed(),
+                is_counted_on: !score.is_failed() && !judged.is_condemned(),
+                network: NetworkStanding::of(&judged),
             })
         })
     })
@@ -409,7 +412,7 @@ async fn fill_store(status: &mut Status, relay: &Handle) {
     status.held.copies_unfinished = number(state.unfinished_copies);
     status.held.acknowledged = relay.tally.acknowledged.load(Ordering::Relaxed);
     status.held.expired = relay.tally.expired.load(Ordering::Relaxed);
-    let (repair, sweeps) = (state.repair, state.sweeps);
+    let (repair, sweeps, standing) = (state.repair, state.sweeps, state.standing);
     status.repair = Repair {
         away: number(repair.away),
         comparing: number(repair.comparing),
@@ -432,6 +435,15 @@ async fn fill_store(status: &mut Status, relay: &Handle) {
         hashed: sweeps.hashed,
         bytes: sweeps.bytes,
         failed: number(state.failed),
+    };
+    status.watching = Watching {
+        watched: standing.watched,
+        testified: standing.testified,
+        heard: standing.heard,
+        reports: standing.reports,
+        bytes: standing.bytes,
+        absent: standing.absent,
+        condemned: standing.condemned,
     };
     status.store.used_bytes = usage.weight();
     status.store.full = status.store.used_bytes >= status.store.budget_bytes;

@@ -3,6 +3,7 @@
 pub mod attacker;
 pub mod correspondent;
 pub mod demo;
+pub mod liar;
 pub mod net;
 pub mod proxy;
 pub mod skip;

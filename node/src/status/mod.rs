@@ -11,6 +11,7 @@ pub(crate) use table::CLOCK_WARN_MS;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use swarm_proto::standing::{Certificate, Judgement};
 
 pub use socket::{
     DrainSource, HoldsSource, SocketFailure, Sources, StandingSource, StatusSource, ask, ask_drain,
@@ -48,6 +49,8 @@ pub struct Status {
     pub repair: Repair,
     /// What sweeps found.
     pub sweeps: Sweeps,
+    /// How it watches others, and what watchers say together.
+    pub watching: Watching,
     /// Its links.
     pub links: Links,
     /// Onions that came.
@@ -188,6 +191,91 @@ pub struct Sweeps {
     pub failed: u64,
 }
 
+/// Watching since the start, and what watchers say at this moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Watching {
+    /// Relays that this one watches in this epoch.
+    pub watched: u64,
+    /// Testimonies that it has signed.
+    pub testified: u64,
+    /// Testimonies that were news.
+    pub heard: u64,
+    /// Reports sent and received.
+    pub reports: u64,
+    /// Bytes of all these.
+    pub bytes: u64,
+    /// Relays that a quorum of their watchers calls absent.
+    pub absent: u64,
+    /// Relays that a majority of their watchers wants suspended.
+    pub condemned: u64,
+}
+
+/// How another relay stands with the network, as this one knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetworkStanding {
+    /// Its watchers in this epoch.
+    pub watchers: u64,
+    /// How many of them have said something.
+    pub said: u64,
+    /// How many call it absent.
+    pub absent: u64,
+    /// How many want it suspended.
+    pub suspend: u64,
+    /// How many of them suspend it.
+    pub majority: u64,
+    /// The last certificate, if there is one.
+    pub certificate: Option<Certified>,
+    /// Epochs for which it is suspended.
+    pub suspended_epochs: u8,
+    /// Whether it holds mail of this epoch.
+    pub holds: bool,
+}
+
+/// What a quorum of watchers said at the end of an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Certified {
+    /// How many epochs ago.
+    pub epochs_ago: u32,
+    /// Certificates before it.
+    pub age: u8,
+    /// Of a hundred hours, how many it answered in; `null` if not known.
+    pub available: Option<u8>,
+    /// Its score for what it keeps and lets be read, of a hundred; `null` if not known.
+    pub kept: Option<u8>,
+    /// The class of its pledge.
+    pub class: u8,
+    /// Watchers that wanted it suspended.
+    pub suspend: u8,
+}
+
+impl NetworkStanding {
+    /// As the machine knows it.
+    pub fn of(judged: &Judgement) -> Self {
+        let number = |count: usize| count as u64;
+        let certified = |(epochs_ago, one): (u32, Certificate)| Certified {
+            epochs_ago,
+            age: one.age,
+            available: one.available,
+            kept: one.kept,
+            class: one.class,
+            suspend: one.votes,
+        };
+        Self {
+            watchers: number(judged.watchers),
+            said: number(judged.said),
+            absent: number(judged.absent),
+            suspend: number(judged.suspend),
+            majority: number(judged.majority),
+            certificate: judged.certificate.map(certified),
+            suspended_epochs: judged.suspended_for,
+            holds: judged.holds,
+        }
+    }
+}
+
 /// How another relay was found to keep what it had.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
@@ -205,6 +293,9 @@ pub struct Standing {
     pub last_ms: Option<u64>,
     /// Whether this relay counts on it.
     pub is_counted_on: bool,
+    /// What its watchers say.
+    #[serde(default)]
+    pub network: NetworkStanding,
 }
 
 /// Onions that came.

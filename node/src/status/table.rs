@@ -65,6 +65,7 @@ pub fn table(status: &Status, voice: Voice) -> String {
     );
     row("repair", repair(status, voice));
     row("sweeps", sweeps(status, voice));
+    row("watches", watching(status, voice));
     row("disk", disk(status, voice));
     row("clock", clock(status, voice));
     let refused: u64 = status.refusals.values().sum();
@@ -120,8 +121,58 @@ fn sweeps(status: &Status, voice: Voice) -> String {
     }
 }
 
+fn watching(status: &Status, voice: Voice) -> String {
+    let watching = &status.watching;
+    let text = format!(
+        "{} relays; {} testimonies signed, {} heard; {} relays absent",
+        watching.watched, watching.testified, watching.heard, watching.absent
+    );
+    if watching.condemned == 0 {
+        text
+    } else {
+        let condemned = format!("{} to be suspended", watching.condemned);
+        format!("{text}; {}", voice.warn(&condemned))
+    }
+}
+
 /// What is known of another relay, and what follows, in words.
 pub fn standing_text(standing: &Standing) -> String {
+    format!("{}{}", own_standing(standing), network_standing(standing))
+}
+
+/// What its watchers say.
+fn network_standing(standing: &Standing) -> String {
+    let network = &standing.network;
+    let mut text = format!(
+        "watchers: {} have spoken in this epoch, of {}; {} call it absent, {} want it suspended ({} suspend)\n",
+        network.said, network.watchers, network.absent, network.suspend, network.majority
+    );
+    let share =
+        |share: Option<u8>| share.map_or("unknown".to_owned(), |share| format!("{share} %"));
+    if let Some(one) = &network.certificate {
+        let _ = writeln!(
+            text,
+            "certificate of {} epochs ago: there {} of the time, keeps {}, pledge of class {}, {} wanted it suspended, {} certificates before",
+            one.epochs_ago,
+            share(one.available),
+            share(one.kept),
+            one.class,
+            one.suspend,
+            one.age
+        );
+    } else {
+        text.push_str("no certificate yet\n");
+    }
+    let cells = match (network.suspended_epochs, network.holds) {
+        (0, true) => "it holds mail of this epoch".to_owned(),
+        (0, false) => "it holds no mail of this epoch".to_owned(),
+        (epochs, _) => format!("suspended: no new mail for {epochs} more epochs"),
+    };
+    let _ = writeln!(text, "{cells}");
+    text
+}
+
+fn own_standing(standing: &Standing) -> String {
     let Standing {
         node,
         ranges,

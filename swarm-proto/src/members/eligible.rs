@@ -15,7 +15,7 @@ use crate::members::snapshot::{Member, Snapshot};
 use crate::network::Network;
 use crate::place::word;
 use crate::standing::Certificates;
-use crate::time::{Epoch, UnixTime};
+use crate::time::{EPOCH_MINUTES, Epoch, HOUR_MINUTES, UnixTime};
 
 /// M(e): the members that may hold mail of one epoch, in the order of their node ids.
 #[derive(Clone, Debug)]
@@ -43,7 +43,13 @@ impl Eligible {
     ) -> Self {
         let start = network.scale.epoch_start(epoch);
         let before = network.scale.epoch_start(epoch.minus(1));
-        let hold_age = network.scale.minutes(u64::from(network.hold_age_h) * 60);
+        // Whoever has been certified often enough is at least as old; correspondents know of age alone.
+        let certified_age = match u64::from(network.verdicts.certificates) {
+            0 => 0,
+            needed => (needed + 1) * EPOCH_MINUTES,
+        };
+        let hold_age = certified_age.max(u64::from(network.hold_age_h) * HOUR_MINUTES);
+        let hold_age = network.scale.minutes(hold_age);
         let known_long_enough = |member: &Member| {
             let seen = network.scale.tick_start(member.first_seen());
             seen < before && seen.plus(hold_age) <= start
@@ -307,12 +313,18 @@ mod tests {
         let founder = since(0, 0);
         let (old, young) = (since(1, -48), since(2, -47));
         let records = [founder.clone(), old.clone(), young.clone()];
-        let today = eligible(&records, TODAY);
-        assert!(has(&today, &founder) && has(&today, &old) && !has(&today, &young));
-        assert!(has(&eligible(&records, TODAY.plus(1)), &young));
-        assert!(has(&eligible(&records, TODAY.minus(20)), &founder));
-
         let mut hasty = network();
+        hasty.verdicts.certificates = 0;
+        let on = |epoch| Eligible::of(&hasty, &list(records.iter().cloned()).snapshot(), epoch);
+        let today = on(TODAY);
+        assert!(has(&today, &founder) && has(&today, &old) && !has(&today, &young));
+        assert!(has(&on(TODAY.plus(1)), &young));
+        assert!(has(&on(TODAY.minus(20)), &founder));
+        // Five certificates take six epochs.
+        let (old, young) = (since(5, -144), since(6, -143));
+        let today = eligible(&[old.clone(), young.clone()], TODAY);
+        assert!(has(&today, &old) && !has(&today, &young));
+
         hasty.hold_age_h = 0;
         let snapshot = list([since(3, -24), since(4, -25)]).snapshot();
         let today = Eligible::of(&hasty, &snapshot, TODAY);

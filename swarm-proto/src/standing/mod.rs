@@ -106,6 +106,13 @@ pub struct Judgement {
     pub holds: bool,
 }
 
+impl Judgement {
+    /// Whether a majority of enough watchers wants it suspended.
+    pub fn is_condemned(&self) -> bool {
+        self.watchers >= WATCHERS_MIN && self.suspend >= self.majority
+    }
+}
+
 impl Standing {
     /// Nobody is watched yet.
     pub(crate) fn new(now: Now) -> Self {

@@ -6,7 +6,8 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use poste_tests::demo;
+use poste_sim::adversary::Lie;
+use poste_tests::{demo, liar};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
@@ -23,6 +24,13 @@ fn main() -> ExitCode {
             None,
             poste_node::driver::Parts::default(),
         ),
+        Some(demo::LIAR_ROLE) => {
+            // It has lost every byte, and says that it has them all.
+            let lie = Lie::KeepsNames {
+                per_million: 1_000_000,
+            };
+            poste_node::main_with(own("poste-node"), None, liar::parts(lie))
+        }
         Some(demo::POSTE_ROLE) => poste::main_with(own("poste")),
         _ => demo::run(args),
     }

@@ -26,6 +26,8 @@ use tell::Voice;
 
 /// First argument of a relay's process.
 pub const RELAY_ROLE: &str = "__relay";
+/// First argument of the process of the relay that lies.
+pub const LIAR_ROLE: &str = "__liar";
 /// First argument of a correspondent's process.
 pub const POSTE_ROLE: &str = "__poste";
 

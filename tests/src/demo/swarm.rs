@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use poste_node::devnet::{Devnet, DevnetLauncher, DevnetPlan, DevnetRow};
 use poste_node::home::Home;
-use poste_node::status::{self, Status};
+use poste_node::status::{self, Standing, Status};
 
-use super::{DemoFailure, RELAY_ROLE};
+use super::{DemoFailure, LIAR_ROLE, RELAY_ROLE};
 
 /// Twelve relays, some of which may be dead.
 pub(super) struct Swarm {
@@ -59,7 +59,15 @@ impl Swarm {
             exe: std::env::current_exe()?,
             relay_args_prefix: vec![RELAY_ROLE.into()],
         };
-        let devnet = Devnet::start(&plan, launcher).await?;
+        let mut devnet = Devnet::start(&plan, launcher.clone()).await?;
+        devnet.stop_one(LIAR).await?;
+        devnet.set_launcher(DevnetLauncher {
+            relay_args_prefix: vec![LIAR_ROLE.into()],
+            ..launcher.clone()
+        });
+        devnet.launch(LIAR)?;
+        devnet.wait_for(LIAR).await?;
+        devnet.set_launcher(launcher);
         let homes = devnet.rows().into_iter().map(|row| Home::at(row.home));
         Ok(Self {
             homes: homes.collect(),
@@ -147,6 +155,23 @@ impl Swarm {
         }
     }
 
+    /// What the honest relays say of the one that lies.
+    pub(super) async fn liar_seen(&self) -> Vec<(usize, Standing)> {
+        let mut seen = Vec::new();
+        let Some(home) = self.homes.get(LIAR) else {
+            return seen;
+        };
+        let Ok(liar) = status::ask(&home.socket_path()).await else {
+            return seen;
+        };
+        for (index, home) in self.running().filter(|(index, _)| *index != LIAR) {
+            if let Ok(one) = status::ask_standing(&home.socket_path(), &liar.node_id).await {
+                seen.push((index, one));
+            }
+        }
+        seen
+    }
+
     /// Kills a relay as a power cut would.
     pub(super) async fn kill(&mut self, index: usize) -> Result<(), DemoFailure> {
         self.devnet.kill(index).await?;
@@ -179,6 +204,8 @@ impl Swarm {
     }
 }
 
+/// The relay that lies.
+pub(super) const LIAR: usize = RELAYS - 1;
 /// Relays of the demo.
 pub(super) const RELAYS: usize = 12;
 /// An hour of the demo's network takes six seconds, a day 144.

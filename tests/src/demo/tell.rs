@@ -35,6 +35,8 @@ pub(super) struct Report {
     pub(super) copies_max: u64,
     pub(super) copies_after_kill: u64,
     pub(super) copies_after_repair: u64,
+    pub(super) liars: usize,
+    pub(super) suspended: usize,
     pub(super) deposit_ms_p50: u64,
     pub(super) deposit_ms_p99: u64,
     pub(super) fetch_ms_p50: u64,
@@ -184,6 +186,10 @@ impl Report {
                 "fewest copies after repair",
                 self.copies_after_repair.to_string(),
             ),
+            (
+                "relays that lied, and were found out",
+                format!("{}, {}", self.liars, self.suspended),
+            ),
             ("deposit until stored, median", ms(self.deposit_ms_p50)),
             ("deposit until stored, 99 %", ms(self.deposit_ms_p99)),
             ("a visit to the mailboxes, median", ms(self.fetch_ms_p50)),
@@ -243,7 +249,7 @@ mod tests {
     fn the_last_line_has_the_fields_that_scripts_read() {
         let line = Report::default().line();
         let names = "ok relays deposited delivered expired lost killed copies_min copies_max \
-                     copies_after_kill copies_after_repair deposit_ms_p50 deposit_ms_p99 fetch_ms_p50";
+                     copies_after_kill copies_after_repair liars suspended deposit_ms_p50 deposit_ms_p99 fetch_ms_p50";
         let found: serde_json::Value = serde_json::from_str(&line).unwrap();
         let names: Vec<&str> = names.split_whitespace().collect();
         assert!(names.iter().all(|name| found.get(name).is_some()), "{line}");
