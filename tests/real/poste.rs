@@ -1,12 +1,14 @@
 //! The correspondent's program as people and scripts use it: its words, its exit codes, and what it keeps when it is killed.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use poste_link::network_file::{Founder, NetworkFile};
-use poste_tests::net::{Net, until};
+use poste_tests::net::{Net, PATIENCE, until};
 use serde_json::Value;
 use swarm_proto::crypto::SecretKey;
 use swarm_proto::id::NodeKey;
@@ -347,4 +349,50 @@ fn a_script_knows_an_absent_network_from_a_changed_one() {
     let other = NetworkFile::public("another", other.founders);
     other.write(&person.home().join("network.toml")).unwrap();
     assert_eq!(person.code(&["sync"]), Some(4));
+}
+
+/// A command that goes on until the test ends, and the lines that it prints.
+struct Following {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Following {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (tell, lines) = sync_channel(1_000);
+        std::thread::spawn(move || {
+            let mut lines = out.lines().map_while(Result::ok);
+            lines.all(|line| tell.send(line).is_ok())
+        });
+        Self { child, lines }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn who_follows_the_inbox_sees_a_letter_come_and_can_do_other_things_meanwhile() {
+    let net = Net::start(RELAY, 5).await;
+    let (ada, bob) = two_people(&net);
+    let follow = ["inbox", "--follow", "--every", "1", "--json"];
+    let following = Following::start(bob.command(&follow));
+    ada.store(&["send", "bob", "while you look"]).await;
+    until("the letter is shown", async || {
+        let mut lines = following.lines.try_iter();
+        lines.any(|line| line.contains("while you look"))
+    })
+    .await;
+    until("the home is free between two looks", async || {
+        bob.run(&["contact", "list"]).status.success()
+    })
+    .await;
+    let again = following.lines.recv_timeout(PATIENCE).unwrap();
+    assert!(!again.contains("while you look"), "shown once: {again}");
 }
