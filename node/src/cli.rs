@@ -107,7 +107,7 @@ enum Verb {
     Drain,
     /// Look for what stands in a relay's way on this machine
     Check,
-    /// Show the settings
+    /// Show the settings that hold, in bytes
     Config {
         /// Print a commented file with every default
         #[arg(long)]
@@ -181,7 +181,10 @@ impl Cli {
             Verb::Config {
                 print_default,
                 profile,
-            } => show_config(home, print_default, profile.into(), voice),
+            } => {
+                let config = || Ok(Config::load(&home()?.config_path())?);
+                show_config(config, print_default, profile.into(), common.json, voice)
+            }
             Verb::Devnet {
                 nodes,
                 dir,
@@ -349,16 +352,22 @@ fn check_all(home: &Home, json: bool, voice: Voice) -> Result<(), RunFailure> {
 }
 
 fn show_config(
-    home: impl Fn() -> Result<Home, crate::home::HomeFailure>,
+    config: impl Fn() -> Result<Config, RunFailure>,
     print_default: bool,
     profile: Profile,
+    json: bool,
     voice: Voice,
 ) -> Result<(), RunFailure> {
     if print_default {
         voice.raw(&Config::default_text(profile));
-    } else {
-        voice.line(format_args!("{:#?}", Config::load(&home()?.config_path())?));
+        return Ok(());
     }
+    let config = config()?;
+    if json {
+        return say_json(voice, &config);
+    }
+    let text = toml::to_string(&config).map_err(|error| RunFailure::Bug(error.to_string()))?;
+    voice.raw(&text);
     Ok(())
 }
 

@@ -8,12 +8,12 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use swarm_proto::limits::PLEDGE_CLASS_MAX;
 use toml::Spanned;
 
 /// The settings of one relay.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Config {
     /// Which defaults apply.
     pub profile: Profile,
@@ -44,7 +44,7 @@ pub struct Config {
 }
 
 /// What kind of machine this is; chooses the defaults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
     /// A rented server with a fast line.

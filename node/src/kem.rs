@@ -94,6 +94,30 @@ mod tests {
         ]
     }
 
+    const VECTORS: &str = include_str!("../../docs/spec/vectors/published.txt");
+
+    fn vector(name: &str) -> Vec<u8> {
+        let mut lines = VECTORS.lines().filter_map(|line| line.split_once(" = "));
+        let found = lines.find(|(found, _)| *found == name);
+        let hex = found.unwrap_or_else(|| panic!("no vector {name}")).1;
+        data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap()
+    }
+
+    /// [ONI-2]: draft-connolly-cfrg-xwing-kem, appendix C.
+    #[test]
+    fn both_back_ends_open_the_vectors_of_the_x_wing_draft() {
+        for n in 1..=3 {
+            let seed = vector(&format!("x-wing {n} seed")).try_into().unwrap();
+            let sent = vector(&format!("x-wing {n} ciphertext"))
+                .try_into()
+                .unwrap();
+            let secret = vector(&format!("x-wing {n} secret"));
+            for opened in both(&seed, &sent) {
+                assert_eq!(opened.unwrap()[..], secret);
+            }
+        }
+    }
+
     #[test]
     fn a_key_is_in_the_hands_of_aws_lc() {
         assert!(AwsSecret::new(&Expanded::from_seed(&[3; 32])).is_some());

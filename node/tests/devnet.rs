@@ -202,6 +202,10 @@ fn a_wrong_command_line_ends_with_two_and_a_wrong_setting_with_one() {
     let run = poste_node(&["--home", home, "run"]);
     assert_eq!(run.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&run.stderr).contains("colour"));
+    std::fs::write(dir.path().join("config.toml"), "store_mib = 17\n").unwrap();
+    let told = poste_node(&["--json", "--home", home, "config"]);
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(told["store_bytes"], 17 << 20);
     let printed = poste_node(&["config", "--print-default"]);
     assert!(String::from_utf8_lossy(&printed.stdout).contains("store_mib"));
 }

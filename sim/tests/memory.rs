@@ -18,7 +18,8 @@ use swarm_proto::time::{Now, Tick};
 #[test]
 fn memory_of_an_idle_relay_is_small() {
     let Some(start) = resident_bytes() else {
-        writeln!(io::stderr(), "skipped: no /proc/self/statm").unwrap();
+        let name = "memory_of_an_idle_relay_is_small";
+        writeln!(io::stderr(), "skipped: {name}: no /proc/self/statm").unwrap();
         return;
     };
     let key = NodeKey(*SecretKey::from_seed(&[1; 32]).public());

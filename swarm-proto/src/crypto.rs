@@ -178,6 +178,9 @@ pub fn sign(key: &SecretKey, statement: &[u8]) -> Signature {
 }
 
 #[cfg(test)]
+mod published;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use data_encoding::HEXLOWER;

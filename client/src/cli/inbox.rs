@@ -73,17 +73,15 @@ pub(super) fn save(app: &App, id: &str, path: &Path, voice: Voice) -> Result<(),
     match &letter.letter.content {
         Content::File { name: _, content } => {
             write_new(path, content)?;
-            if !voice.json {
-                let bytes = content.len();
-                voice.line(format_args!("{}: {bytes} bytes", path.display()));
-            }
+            shape::saved(path, content, voice)?;
             app.mark_read(&letter)
         }
         Content::Text(_) | Content::Acknowledgement { .. } => Err(Failure::NotAFile(id.to_owned())),
     }
 }
 
-/// One visit. `show`: letters are shown; `all`: everything that is not stored is tried, due or not.
+/// One visit. `show`: every letter that nobody has seen is shown, also one that an earlier command fetched, and
+/// whether or not the network answers; `all`: everything that is not stored is tried, due or not.
 async fn visit(
     app: &mut App,
     road: &mut Road,
@@ -95,27 +93,33 @@ async fn visit(
         spinner: Spinner::new(voice),
         stored: 0,
         queued: 0,
-        came: Vec::new(),
     };
-    let gathered = go(app, road, all, &mut teller).await?;
+    let gathered = go(app, road, all, &mut teller).await;
     let Teller {
         spinner,
-        mut came,
         stored,
         queued,
-        ..
     } = teller;
     drop(spinner);
     if show {
-        // Strangers among them are contacts only now.
-        let contacts = app.contacts()?;
-        came.sort_by_key(|one| (one.letter.sent, one.letter.id));
-        for received in &came {
-            shape::received(received, app.name_of(&contacts, &received.from), voice)?;
-            app.mark_read(received)?;
-        }
+        show_unread(app, voice)?;
     }
-    shape::visit(&gathered, stored, queued, voice)
+    shape::visit(&gathered?, stored, queued, voice)
+}
+
+/// Shows what nobody has seen, as written first. A letter counts as seen once it was printed, so that a command
+/// that is killed before that leaves it to the next one.
+fn show_unread(app: &App, voice: Voice) -> Result<(), Failure> {
+    let mut unread = app.inbox()?;
+    unread.retain(|one| !one.is_read);
+    unread.sort_by_key(|one| (one.letter.sent, one.letter.id));
+    // Strangers among their writers are contacts by now.
+    let contacts = app.contacts()?;
+    for received in &unread {
+        shape::received(received, app.name_of(&contacts, &received.from), voice)?;
+        app.mark_read(received)?;
+    }
+    Ok(())
 }
 
 async fn go(
@@ -137,12 +141,11 @@ fn passes(failure: &Failure) -> bool {
     matches!(failure, Failure::Unreached(_)) || super::is_in_use(failure)
 }
 
-/// Keeps letters until the visit is over and counts what was sent.
+/// Counts what was sent; what came is in the inbox.
 struct Teller {
     spinner: Spinner,
     stored: usize,
     queued: usize,
-    came: Vec<Received>,
 }
 
 impl Witness for Teller {
@@ -157,9 +160,7 @@ impl Witness for Teller {
         }
     }
 
-    fn came(&mut self, received: &Received) {
-        self.came.push(received.clone());
-    }
+    fn came(&mut self, _received: &Received) {}
 }
 
 /// Network minutes between two looks of `inbox --follow`.

@@ -2,6 +2,8 @@
 //!
 //! Times are milliseconds since 1970, hashes BLAKE3 in hexadecimal.
 
+use std::path::Path;
+
 use serde::Serialize;
 use swarm_proto::id::hex;
 use swarm_proto::time::UnixTime;
@@ -278,6 +280,28 @@ pub(super) fn received(received: &Received, from: String, voice: Voice) -> Resul
         }
         Content::Acknowledgement { .. } => {}
     }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct SavedShape {
+    path: String,
+    bytes: usize,
+    blake3: String,
+}
+
+/// A letter's file was written to `path`.
+pub(super) fn saved(path: &Path, content: &[u8], voice: Voice) -> Result<(), Failure> {
+    let (path, bytes) = (path.display().to_string(), content.len());
+    if voice.json {
+        let blake3 = blake3::hash(content).to_hex().to_string();
+        return voice.object(&SavedShape {
+            path,
+            bytes,
+            blake3,
+        });
+    }
+    voice.line(format_args!("{path}: {bytes} bytes"));
     Ok(())
 }
 

@@ -107,7 +107,7 @@ fn letters_are_queued_together_or_not_at_all() {
     run_in(folder.path(), &["send", "bob", "hello", "--wait", "none"]).unwrap();
     let long = "x".repeat(40_000);
     let refused = run_in(folder.path(), &["send", "bob", &long, "--wait", "none"]);
-    assert_eq!(refused.unwrap_err().code(), 1);
+    assert_eq!(refused.unwrap_err().code(), 5);
     let app = open(folder.path());
     let texts: Vec<_> = app.outbox().unwrap();
     assert_eq!(texts.len(), 1);

@@ -285,3 +285,48 @@ impl Introduction {
             .into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use data_encoding::HEXLOWER;
+    use swarm_proto::crypto::Crypto;
+    use swarm_proto::kem::PureCrypto;
+
+    const VECTORS: &str = include_str!("../../../docs/spec/vectors/published.txt");
+
+    fn vector(name: &str) -> Vec<u8> {
+        let mut lines = VECTORS.lines().filter_map(|line| line.split_once(" = "));
+        let found = lines.find(|(found, _)| *found == name);
+        let hex = found.unwrap_or_else(|| panic!("no vector {name}")).1;
+        HEXLOWER.decode(hex.as_bytes()).unwrap()
+    }
+
+    /// [LET-7]: the suite is the one of the vectors for HPKE; the encapsulated key is made from theirs by the
+    /// protocol's own KEM.
+    #[test]
+    fn a_message_sealed_by_another_implementation_of_hpke_opens() {
+        let key = vector("hpke secret key");
+        let secret = <XWing as Kem>::PrivateKey::from_bytes(&key).unwrap();
+        let to = PureCrypto.onion_key(&key.try_into().unwrap()).public;
+        assert_eq!(XWing::sk_to_pk(&secret).to_bytes()[..], to.0[..]);
+        let seed = vector("hpke encapsulation seed").try_into().unwrap();
+        let (sent, shared) = PureCrypto.encapsulate(&to, &seed).unwrap();
+        assert_eq!(shared[..], vector("hpke kem secret"));
+        let open = |associated: &[u8]| {
+            hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, XWing>(
+                &OpModeR::Base,
+                &secret,
+                &<XWing as Kem>::EncappedKey::from_bytes(&sent[..]).unwrap(),
+                &vector("hpke info"),
+                &vector("hpke sealed"),
+                associated,
+            )
+        };
+        assert_eq!(
+            open(&vector("hpke associated")).unwrap(),
+            vector("hpke plain")
+        );
+        assert!(open(b"something else").is_err());
+    }
+}

@@ -327,7 +327,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(256))]
 
         /// [LET-1].
         #[test]
@@ -336,6 +336,24 @@ mod tests {
             let bytes = letter.fill(LETTER_BYTES_MAX).unwrap();
             prop_assert_eq!(bytes.len(), LETTER_BYTES_MAX);
             prop_assert_eq!(Letter::read(bytes.into()).unwrap(), letter);
+        }
+
+        /// [LET-1]: a letter bent by a contact is the one encoding of another letter, or none.
+        #[test]
+        fn a_bent_letter_is_another_one_or_none(
+            content in any_content(), bends in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let mut bytes = letter(content).fill(4_000).unwrap();
+            for (at, byte) in bends {
+                // Half of them in the fields before the content, where the layout is.
+                let until = if byte % 2 == 0 { 64 } else { bytes.len() };
+                let at = at.index(until);
+                bytes[at] = byte;
+            }
+            if let Ok(read) = Letter::read(Bytes::from(bytes.to_vec())) {
+                let again = read.fill(bytes.len()).unwrap();
+                prop_assert_eq!(&again[..], &bytes[..]);
+            }
         }
     }
 

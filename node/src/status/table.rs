@@ -53,16 +53,7 @@ pub fn table(status: &Status, voice: Voice) -> String {
             status.links.clients_max
         ),
     );
-    row(
-        "holds",
-        format!(
-            "{} envelopes ({}) in {} mailboxes, {} deposits not at all holders yet",
-            status.held.envelopes,
-            bytes(status.held.bytes),
-            status.held.mailboxes,
-            status.held.copies_unfinished
-        ),
-    );
+    row("holds", holds(status));
     row("repair", repair(status, voice));
     row("sweeps", sweeps(status, voice));
     row("watches", watching(status, voice));
@@ -77,6 +68,17 @@ pub fn table(status: &Status, voice: Voice) -> String {
         row("", format!("{count:>8} {name}"));
     }
     text
+}
+
+fn holds(status: &Status) -> String {
+    let held = &status.held;
+    format!(
+        "{} envelopes ({}) in {} mailboxes, {} deposits not at all holders yet",
+        held.envelopes,
+        bytes(held.bytes),
+        held.mailboxes,
+        held.copies_unfinished
+    )
 }
 
 fn reach(status: &Status, voice: Voice) -> String {

@@ -24,6 +24,8 @@ use crate::wire::members::RECORDS_IN_LIST_PART_MAX;
 use crate::wire::standing::{Past, Tally, Testimony, Words};
 use crate::wire::sweeps::{Listing, Open, Reply, Step};
 
+mod fuzz;
+
 const ENVELOPE: &str = include_str!("../../../docs/spec/vectors/envelope.txt");
 const RECEIPT: &str = include_str!("../../../docs/spec/vectors/receipt.txt");
 const MESSAGES: &str = include_str!("../../../docs/spec/vectors/messages.txt");
@@ -394,9 +396,11 @@ proptest! {
     /// Layouts are fixed: whatever decodes is the one encoding of what it says.
     #[test]
     fn a_bent_message_is_another_one_or_none(
-        which in 0_usize..34, at: prop::sample::Index, bits in 1_u8..,
+        which: prop::sample::Index, at: prop::sample::Index, bits in 1_u8..,
     ) {
-        let message = &every_message(3, 2, SizeClass::Small)[which];
+        let mut all = every_message(3, 2, SizeClass::Small);
+        all.retain(|message| !message.encode().is_empty());
+        let message = which.get(&all);
         let mut bytes = message.encode();
         let at = at.index(bytes.len());
         bytes[at] ^= bits;

@@ -116,8 +116,8 @@ async fn the_pool_gives_up_the_link_unused_for_longest() {
 #[tokio::test]
 async fn a_peer_that_died_without_a_word_is_noticed_by_what_it_is_told() {
     let config = LinkConfig {
-        silence_max: Duration::from_millis(500),
-        dial_wait: Duration::from_millis(300),
+        silence_max: SHORT,
+        dial_wait: SHORT,
         ..LinkConfig::default()
     };
     let other = Relay::start(2, config);
@@ -134,10 +134,11 @@ async fn a_peer_that_died_without_a_word_is_noticed_by_what_it_is_told() {
     let relay = started.await.unwrap();
     let to = relay.target;
     let message = || Frame::new(FrameKind::Copy, vec![1; 100]);
-    for told in 1..4 {
+    for told in 1..3 {
         assert!(links.tell(to, message()));
         until("the message", || relay.echo.heard().len() == told).await;
-        tokio::time::sleep(Duration::from_millis(600)).await;
+        // Long enough for a peer that says nothing to be given up, if that were enough.
+        tokio::time::sleep(SHORT + SHORT / 4).await;
     }
     assert_eq!(*lost.borrow(), 0, "it lives");
     process.shutdown_background();
@@ -179,7 +180,7 @@ async fn a_peer_that_crashed_and_came_back_is_reached_by_the_next_question() {
 #[tokio::test]
 async fn nobody_waits_for_a_relay_that_failed_before_and_it_is_found_when_it_is_back() {
     let config = LinkConfig {
-        dial_wait: Duration::from_millis(300),
+        dial_wait: SHORT,
         dial_pause_min: Duration::ZERO,
         dial_pause_max: Duration::ZERO,
         ..LinkConfig::default()
@@ -216,7 +217,7 @@ async fn until_linked(links: &Links, to: Target) {
 #[tokio::test]
 async fn a_dead_address_is_not_dialled_again_at_once_but_another_one_is() {
     let config = LinkConfig {
-        dial_wait: Duration::from_millis(300),
+        dial_wait: SHORT,
         dial_pause_min: Duration::from_secs(600),
         dial_pause_max: Duration::from_secs(600),
         ..LinkConfig::default()
@@ -242,3 +243,6 @@ async fn a_dead_address_is_not_dialled_again_at_once_but_another_one_is() {
         .await
         .unwrap();
 }
+
+/// What a test waits for in vain; more than an honest handshake takes on a machine with much else to do.
+const SHORT: Duration = Duration::from_secs(2);
