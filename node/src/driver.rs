@@ -43,6 +43,7 @@ use crate::keys::Keys;
 use crate::links::Gate;
 use crate::plot::Plot;
 use crate::plot::work::PlotWorkers;
+use crate::puzzle::Puzzles;
 use crate::store::{Store, StoreConfig, StoreFailure};
 
 /// A relay's clocks, read together.
@@ -267,6 +268,7 @@ pub(crate) fn start(
         Arc::clone(&crypto),
         clock.clone(),
         core_in.clone(),
+        Puzzles::open(setup.home.join("puzzles"), network.pledge),
     );
     let gate = Arc::new(gate);
     let endpoint = open_endpoint(&setup, &seed, &network, &clock, &gate, &core_in)?;
@@ -711,7 +713,7 @@ impl Memory {
 }
 
 /// Replaces a file so that a crash leaves the old or the new one.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::io::Write;
     let beside = path.with_extension("new");
     let mut file = fs::File::create(&beside)?;

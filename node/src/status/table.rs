@@ -43,28 +43,11 @@ pub fn table(status: &Status, voice: Voice) -> String {
             status.discovery.connected
         ),
     );
-    row(
-        "links",
-        format!(
-            "{} of {} with relays, {} of {} from correspondents",
-            status.links.members,
-            status.links.members_max,
-            status.links.clients,
-            status.links.clients_max
-        ),
-    );
-    row(
-        "holds",
-        format!(
-            "{} envelopes ({}) in {} mailboxes, {} deposits not at all holders yet",
-            status.held.envelopes,
-            bytes(status.held.bytes),
-            status.held.mailboxes,
-            status.held.copies_unfinished
-        ),
-    );
+    row("links", links(status));
+    row("holds", holds(status));
     row("repair", repair(status, voice));
     row("sweeps", sweeps(status, voice));
+    row("pledge", pledge(status, voice));
     row("disk", disk(status, voice));
     row("clock", clock(status, voice));
     let refused: u64 = status.refusals.values().sum();
@@ -93,6 +76,25 @@ fn reach(status: &Status, voice: Voice) -> String {
     }
 }
 
+fn links(status: &Status) -> String {
+    let links = &status.links;
+    format!(
+        "{} of {} with relays, {} of {} from correspondents",
+        links.members, links.members_max, links.clients, links.clients_max
+    )
+}
+
+fn holds(status: &Status) -> String {
+    let held = &status.held;
+    format!(
+        "{} envelopes ({}) in {} mailboxes, {} deposits not at all holders yet",
+        held.envelopes,
+        bytes(held.bytes),
+        held.mailboxes,
+        held.copies_unfinished
+    )
+}
+
 fn repair(status: &Status, voice: Voice) -> String {
     let repair = &status.repair;
     let text = format!(
@@ -117,6 +119,27 @@ fn sweeps(status: &Status, voice: Voice) -> String {
     } else {
         let failed = format!("{} relays not counted on", sweeps.failed);
         format!("{text}; {}", voice.warn(&failed))
+    }
+}
+
+fn pledge(status: &Status, voice: Voice) -> String {
+    let pledge = &status.pledge;
+    let text = format!(
+        "class {}, {} of {} sectors ({}); {} challenges answered, {} failed; of others {} shown, {} wrong, {} silent",
+        pledge.class,
+        pledge.complete,
+        pledge.wanted,
+        bytes(u64::from(pledge.complete).saturating_mul(pledge.sector_bytes)),
+        pledge.answered,
+        pledge.failed,
+        pledge.shown,
+        pledge.wrong,
+        pledge.silent
+    );
+    if pledge.failed == 0 {
+        text
+    } else {
+        format!("{}: {text}", voice.warn("DAMAGED, see `pledge verify`"))
     }
 }
 
