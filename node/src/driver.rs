@@ -281,9 +281,7 @@ pub(crate) fn start(
     let relay = relay_config(&setup, &endpoint, &memory, &network, node_key, now)?;
     let (plot, plotted) =
         PlotWorkers::start(setup.plot, network.pledge, tracker).map_err(DriverFailure::Thread)?;
-    let mut chance = [0; 32];
-    getrandom::fill(&mut chance).map_err(|_| DriverFailure::Random)?;
-    let core = (parts.wrap)(Relay::new(relay, chance, now));
+    let core = (parts.wrap)(Relay::new(relay, chance()?, now));
     // Room for every operation that waits in the store and for all that one round may have refused at once.
     let (stored, answers) = mpsc::channel(setup.store.queue_ops + 2 * limits::EFFECTS_PER_STEP);
     let tally = Arc::new(Tally::default());
@@ -317,6 +315,13 @@ pub(crate) fn start(
         },
         core_in,
     ))
+}
+
+/// All chance of a machine.
+fn chance() -> Result<[u8; 32], DriverFailure> {
+    let mut chance = [0; 32];
+    getrandom::fill(&mut chance).map_err(|_| DriverFailure::Random)?;
+    Ok(chance)
 }
 
 fn relay_config(
