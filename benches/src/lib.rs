@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`onion`], [`sphinx`] | wrapping and peeling, beside a bare key exchange and beside another format |
 //! | [`address`] | the keys of a mailbox |
+//! | [`pledge`] | a plot, a look at a sector, a look at a puzzle |
 //! | [`store`], [`rows`], [`sqlite`] | durable rows, beside SQLite |
 //! | [`road`] | letters through four real relays |
 //! | [`idle`] | what a relay costs that does nothing |
@@ -16,6 +17,7 @@ pub mod cpu;
 pub mod failure;
 pub mod idle;
 pub mod onion;
+pub mod pledge;
 pub mod road;
 pub mod row;
 pub mod rows;

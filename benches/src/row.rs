@@ -142,7 +142,7 @@ impl std::fmt::Display for Limit {
 }
 
 /// A peel may cost half of the other format's, though it is safe against more, and a third more than
-/// the key exchange it cannot do without; deposits must gain from sharing flushes; a relay must fit the
+/// the key exchange it cannot do without; a pledge may cost a third more than its parameters were chosen by; deposits must gain from sharing flushes; a relay must fit the
 /// smallest board that people leave running.
 const BARS: &[Bar] = &[
     Bar {
@@ -152,6 +152,14 @@ const BARS: &[Bar] = &[
     Bar {
         name: "onion/peel/1k/floor",
         most: Limit::Ratio(1.35),
+    },
+    Bar {
+        name: "pledge/plot",
+        most: Limit::Ratio(1.3),
+    },
+    Bar {
+        name: "pledge/verify",
+        most: Limit::Ratio(1.3),
     },
     Bar {
         name: "store/deposits/1024/sqlite-one-row",

@@ -3,6 +3,8 @@
 //! No command asks anything on the terminal. Answers go to standard output, logs and complaints to
 //! standard error.
 
+mod pledge;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -105,6 +107,11 @@ enum Verb {
     },
     /// Hand over all that the running relay holds, so that it can be stopped for good
     Drain,
+    /// Keep disk filled as a pledge for this relay's identity
+    Pledge {
+        #[command(subcommand)]
+        verb: pledge::PledgeVerb,
+    },
     /// Look for what stands in a relay's way on this machine
     Check,
     /// Show the settings that hold, in bytes
@@ -177,6 +184,7 @@ impl Cli {
             } => show_standing(&home()?, &node, common.json, voice),
             Verb::Status { watch, .. } => show_status(&home()?, watch, common.json, voice),
             Verb::Drain => drain(&home()?, common.json, voice),
+            Verb::Pledge { verb } => pledge::act(home()?, verb, common.json, voice),
             Verb::Check => check_all(&home()?, common.json, voice),
             Verb::Config {
                 print_default,
@@ -221,6 +229,7 @@ fn init(
     }
     file.write(&home.network_path())?;
     let key = seed.node_key();
+    pledge::solve(home, &key, &file.network.pledge)?;
     let made = Made {
         home: home.dir().to_owned(),
         node_id: key.node_id().to_hex(),
@@ -251,6 +260,8 @@ fn run_relay(home: Home, parent: Option<u32>, log: &str, parts: Parts) -> Result
     }
     let config = Config::load(&home.config_path())?;
     let site = Site::open(home)?;
+    let key = site.seed.node_key();
+    pledge::solve(&site.home, &key, &site.network.network.pledge)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -474,6 +485,7 @@ Examples:
   poste-node run                                run it
   poste-node status                             do others reach me? what do I hold?
   poste-node status --json | jq .held           the same for a script
+  poste-node pledge plot                        fill the disk that is pledged
   poste-node devnet --nodes 12 --dir /tmp/net   twelve relays on this machine
 
 Exit codes: 0 ok, 1 user error, 2 usage, 3 network or relay not reached, 70 bug.";

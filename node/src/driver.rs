@@ -44,6 +44,7 @@ use crate::keys::Keys;
 use crate::links::Gate;
 use crate::plot::Plot;
 use crate::plot::work::PlotWorkers;
+use crate::puzzle::Puzzles;
 use crate::store::{Store, StoreConfig, StoreFailure};
 
 /// A relay's clocks, read together.
@@ -274,6 +275,7 @@ pub(crate) fn start(
         Arc::clone(&crypto),
         clock.clone(),
         core_in.clone(),
+        Puzzles::open(setup.home.join("puzzles"), network.pledge),
     );
     let gate = Arc::new(gate);
     let endpoint = open_endpoint(&setup, &seed, &network, &clock, &gate, &core_in)?;
@@ -286,9 +288,7 @@ pub(crate) fn start(
     let relay = relay_config(&setup, &endpoint, &memory, &network, node_key, now)?;
     let (plot, plotted) =
         PlotWorkers::start(setup.plot, network.pledge, tracker).map_err(DriverFailure::Thread)?;
-    let mut chance = [0; 32];
-    getrandom::fill(&mut chance).map_err(|_| DriverFailure::Random)?;
-    let core = (parts.wrap)(Relay::new(relay, chance, now));
+    let core = (parts.wrap)(Relay::new(relay, chance()?, now));
     // Room for every operation that waits in the store and for all that one round may have refused at once.
     let (stored, answers) = mpsc::channel(setup.store.queue_ops + 2 * limits::EFFECTS_PER_STEP);
     let tally = Arc::new(Tally::default());
@@ -322,6 +322,13 @@ pub(crate) fn start(
         },
         core_in,
     ))
+}
+
+/// All chance of a machine.
+fn chance() -> Result<[u8; 32], DriverFailure> {
+    let mut chance = [0; 32];
+    getrandom::fill(&mut chance).map_err(|_| DriverFailure::Random)?;
+    Ok(chance)
 }
 
 fn relay_config(
@@ -722,7 +729,7 @@ impl Memory {
 }
 
 /// Replaces a file so that a crash leaves the old or the new one.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::io::Write;
     let beside = path.with_extension("new");
     let mut file = fs::File::create(&beside)?;

@@ -45,6 +45,9 @@ pub enum RunFailure {
     /// A check of `poste-node check` failed; the lines were printed already.
     #[error("{0} of the checks failed")]
     Checks(usize),
+    /// Sectors of the plot are damaged; they were printed already.
+    #[error("{0} sectors are damaged; `pledge verify --remove` has them made again")]
+    Sectors(usize),
     /// The operating system refused something.
     #[error("{what}: {source}")]
     System {
@@ -75,6 +78,7 @@ impl RunFailure {
             | Self::Keys(_)
             | Self::Network(_)
             | Self::Checks(_)
+            | Self::Sectors(_)
             | Self::System { .. }
             | Self::File { .. } => EXIT_USER,
             Self::Driver(_) | Self::Discovery(_) | Self::Socket(_) | Self::Devnet(_) => {

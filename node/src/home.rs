@@ -96,6 +96,11 @@ impl Home {
         self.dir.join("plot")
     }
 
+    /// The nonce that solves the puzzle of the relay's key.
+    pub fn puzzle_path(&self) -> PathBuf {
+        self.dir.join("puzzle")
+    }
+
     /// The file in which `pledge shrink` leaves the highest class that is wanted.
     pub fn pledge_most_path(&self) -> PathBuf {
         self.dir.join("pledge-most")

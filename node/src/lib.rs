@@ -32,6 +32,7 @@ pub mod kem;
 pub mod keys;
 mod links;
 pub mod plot;
+mod puzzle;
 pub mod run;
 pub mod say;
 pub mod shutdown;

@@ -34,6 +34,7 @@ use tokio::sync::{OnceCell, oneshot};
 
 use crate::budget::Inbox;
 use crate::driver::Clock;
+use crate::puzzle::Puzzles;
 
 /// What link tasks share.
 pub(crate) struct Gate {
@@ -52,6 +53,7 @@ pub(crate) struct Gate {
     pub(crate) counts: GateCounts,
     /// The clocks of the relays that linked or were linked to.
     pub(crate) clocks: Arc<Clocks>,
+    puzzles: Puzzles,
 }
 
 /// What happened at the gate, for the operator.
@@ -111,9 +113,13 @@ impl Serve for Gate {
         let Ok(message) = Message::decode(told.kind.code(), told.body) else {
             return Heard::Fault;
         };
-        let Ok(message) = self.judge().admit(message, Via::Relay(key)) else {
+        let Ok(mut message) = self.judge().admit(message, Via::Relay(key)) else {
             return Heard::Fault;
         };
+        let (is_member, now) = (self.is_member(&key), self.clock.read().mono);
+        if !self.puzzles.screen(&mut message, is_member, now).await {
+            return Heard::Fault;
+        }
         let input = Input::Message {
             from: Origin::Relay(key.node_id()),
             message,
@@ -133,6 +139,7 @@ impl Gate {
         crypto: Arc<dyn Crypto>,
         clock: Clock,
         core: Inbox,
+        puzzles: Puzzles,
     ) -> Self {
         let me = key.node_id();
         let start = clock.read().unix;
@@ -152,6 +159,7 @@ impl Gate {
             links: OnceCell::new(),
             counts: GateCounts::default(),
             clocks: Arc::default(),
+            puzzles,
         }
     }
 

@@ -14,6 +14,7 @@ use swarm_proto::limits;
 use swarm_proto::members::{Address, Eligible};
 use swarm_proto::network::Network;
 use swarm_proto::pledge::OwnPledge;
+use swarm_proto::relay::RelayState;
 use swarm_proto::wire::refusal::name_of;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -28,12 +29,12 @@ use crate::home::{Home, HomeLock};
 use crate::keys::{Keys, Seed};
 use crate::plot::keep::{Keeper, Progress};
 use crate::plot::{Plot, Wish, wanted_class};
-use crate::shutdown;
 use crate::status::{
-    self, CLOCK_WARN_MS, DrainSource, HoldsSource, NetworkStanding, Repair, Sources, Standing,
-    StandingSource, Status, StatusSource, Sweeps, Verdict, Watching,
+    self, CLOCK_WARN_MS, DrainSource, HoldsSource, NetworkStanding, Pledge, Repair, Sources,
+    Standing, StandingSource, Status, StatusSource, Sweeps, Verdict, Watching,
 };
 use crate::store::StoreConfig;
+use crate::{puzzle, shutdown};
 
 /// A relay's home, opened and checked.
 #[derive(Debug)]
@@ -153,7 +154,7 @@ fn start(
         holds: holds_source(relay.clone()),
         drain: drain_source(relay.clone()),
         standing: standing_source(relay.clone(), Arc::new(site.network.network.clone())),
-        status: status_source(config, site, relay, discovery),
+        status: status_source(config, site, relay, discovery, progress),
     };
     status::serve(&site.home.socket_path(), sources, tracker, stop.clone())?;
     tracing::info!("relay {} runs", site.seed.node_key().node_id());
@@ -173,7 +174,8 @@ fn own_pledge(config: &Config, site: &Site) -> Result<(Plot, OwnPledge, Wish), D
         source,
     })?;
     let class = plot.class_of(complete).min(wanted_class(&pledge, &wish));
-    Ok((plot, OwnPledge { class, puzzle: 0 }, wish))
+    let puzzle = puzzle::kept(&site.home.puzzle_path());
+    Ok((plot, OwnPledge { class, puzzle }, wish))
 }
 
 fn link_config(config: &Config) -> LinkConfig {
@@ -285,6 +287,7 @@ fn status_source(
     site: &Site,
     relay: Handle,
     discovery: DiscoveryCommands,
+    progress: Arc<Progress>,
 ) -> StatusSource {
     let key = site.seed.node_key();
     let network = Arc::new(site.network.network.clone());
@@ -301,6 +304,7 @@ fn status_source(
     fixed.links.members_max = u64::from(config.member_links_max);
     fixed.links.clients_max = u64::from(config.client_links_max);
     fixed.store.budget_bytes = config.store_bytes;
+    fixed.pledge.sector_bytes = site.plot().file_bytes();
     let started = Instant::now();
     Arc::new(move || {
         let mut status = fixed.clone();
@@ -308,6 +312,8 @@ fn status_source(
         fill_links(&mut status, &relay);
         fill_members(&mut status, &relay, &network);
         fill_discovery(&mut status, &discovery);
+        status.pledge.complete = progress.complete.load(Ordering::Relaxed);
+        status.pledge.wanted = progress.wanted.load(Ordering::Relaxed);
         let relay = relay.clone();
         Box::pin(async move {
             fill_store(&mut status, &relay).await;
@@ -445,8 +451,24 @@ async fn fill_store(status: &mut Status, relay: &Handle) {
         absent: standing.absent,
         condemned: standing.condemned,
     };
+    fill_pledge(&mut status.pledge, &state);
     status.store.used_bytes = usage.weight();
     status.store.full = status.store.used_bytes >= status.store.budget_bytes;
+}
+
+fn fill_pledge(to: &mut Pledge, state: &RelayState) {
+    let counts = state.pledge;
+    *to = Pledge {
+        class: state.pledge_class,
+        answered: counts.answered,
+        failed: counts.failed,
+        declined: counts.declined,
+        asked: counts.asked,
+        shown: counts.shown,
+        wrong: counts.wrong,
+        silent: counts.silent,
+        ..*to
+    };
 }
 
 /// Writes what discovery knows into a status.

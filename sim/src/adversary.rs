@@ -19,6 +19,11 @@ pub enum Lie {
         /// How many of a million.
         per_million: u32,
     },
+    /// It keeps no more sectors than these of those that it has pledged, and makes the rest up.
+    KeepsSectors {
+        /// How many, from the first on.
+        sectors: u32,
+    },
 }
 
 impl Lie {
@@ -34,6 +39,14 @@ impl Lie {
                 })
             }
             _ => None,
+        }
+    }
+
+    /// Whether such a relay has a sector that it has pledged.
+    pub fn keeps_sector(&self, sector: u32) -> bool {
+        match self {
+            Self::KeepsSectors { sectors } => sector < *sectors,
+            Self::Drops { .. } | Self::KeepsNames { .. } => true,
         }
     }
 

@@ -55,6 +55,11 @@ impl Disk {
         self.lie.is_some()
     }
 
+    /// Whether it has a sector that its relay has pledged.
+    pub fn keeps_sector(&self, sector: u32) -> bool {
+        self.lie.is_none_or(|lie| lie.keeps_sector(sector))
+    }
+
     /// Takes an operation in and says when it will be answered.
     pub fn ask(&mut self, now: u64, op: OpId, request: StoreOp, chance: &mut Chance) -> u64 {
         let spread = chance.below(self.speed.write_spread_us.max(1));

@@ -49,8 +49,6 @@ pub struct Host {
     pub(crate) chance: Chance,
     pub(crate) sessions: Option<Sessions>,
     pub(crate) bootstrap: Vec<u32>,
-    /// It has pledged all sectors, and keeps those before this one.
-    pub(crate) sectors_kept: u32,
     secret: SecretKey,
     disk_chance: Chance,
     last_record: Option<Record>,
@@ -85,7 +83,6 @@ impl Host {
             chance,
             sessions,
             bootstrap: Vec::new(),
-            sectors_kept: u32::MAX,
             secret,
             disk_chance: Chance::new(scenario.seed, "disk", number),
             last_record: None,
@@ -283,7 +280,7 @@ impl World {
             Effect::Plot { op, request } => {
                 let pledge = self.network.pledge;
                 if let Some(host) = self.host(number) {
-                    let keeps = |sector| sector < host.sectors_kept;
+                    let keeps = |sector| host.disk.keeps_sector(sector);
                     let done = request.make(&pledge, &host.key, keeps);
                     inputs.push_back(Input::Plotted { op, done });
                 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use swarm_proto::client::Source;
 use swarm_proto::crypto::Crypto;
-use swarm_proto::effects::Effects;
+use swarm_proto::effects::{Command, Effects, Input};
 use swarm_proto::id::{EnvelopeId, NetworkId, NodeId};
 use swarm_proto::members::possession::Score;
 use swarm_proto::network::Network;
@@ -218,6 +218,13 @@ impl World {
 
     pub(crate) fn lies(&self, relay: u32) -> bool {
         self.host(relay).is_some_and(|host| host.disk.lies())
+    }
+
+    /// Has one relay ask another to show what it has pledged.
+    pub fn challenge(&mut self, by: RelayNo, of: RelayNo) {
+        if let Some(subject) = self.host(of.0).map(|host| host.id) {
+            self.tell(by.0, Input::Command(Command::Challenge { subject }));
+        }
     }
 
     /// How one relay was found by another to keep what it had.

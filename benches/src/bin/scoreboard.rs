@@ -1,6 +1,6 @@
 //! The scoreboard: everything that is promised in numbers, measured in one run of at most five minutes.
 //!
-//! `scoreboard [--json] [onion] [address] [store] [road] [relay]`: a table for people, or one array of
+//! `scoreboard [--json] [onion] [address] [pledge] [store] [road] [relay]`: a table for people, or one array of
 //! `{name, unit, ours, theirs, ratio, runs}` for programs; names are fixed. Progress is told on standard
 //! error. Named sections run alone.
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use poste_benches::failure::BenchFailure;
 use poste_benches::row::{Row, table};
-use poste_benches::{address, idle, onion, road, rows};
+use poste_benches::{address, idle, onion, pledge, road, rows};
 
 fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().collect();
@@ -84,6 +84,7 @@ fn run(section: &str, folder: &Path) -> Result<Vec<Row>, BenchFailure> {
     match section {
         "onion" => onion::measure(ONION),
         "address" => address::measure(ADDRESS),
+        "pledge" => pledge::measure(PLEDGE),
         "store" => rows::measure_deposits(folder, STORE),
         // On this thread, the main one: relays end with the thread that started them.
         "road" => runtime()?.block_on(road::measure(folder, ROAD)),
@@ -102,10 +103,11 @@ fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-const SECTIONS: [&str; 5] = ["onion", "address", "store", "road", "relay"];
+const SECTIONS: [&str; 6] = ["onion", "address", "pledge", "store", "road", "relay"];
 
 /// Together with starts, fillings and the half minute of rest under five minutes.
 const ONION: Duration = Duration::from_secs(45);
 const ADDRESS: Duration = Duration::from_secs(4);
+const PLEDGE: Duration = Duration::from_secs(8);
 const STORE: Duration = Duration::from_secs(45);
 const ROAD: Duration = Duration::from_secs(48);

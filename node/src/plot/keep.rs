@@ -110,9 +110,7 @@ impl Keeper {
         let wanted = self.plot.sectors_of(class);
         let complete = self.plot.complete()?;
         self.progress.wanted.store(wanted, Ordering::Relaxed);
-        self.progress
-            .complete
-            .store(complete.min(wanted), Ordering::Relaxed);
+        self.progress.complete.store(complete, Ordering::Relaxed);
         if !self.tell(self.plot.class_of(complete).min(class)) {
             return Ok(false);
         }

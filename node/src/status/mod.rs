@@ -51,6 +51,8 @@ pub struct Status {
     pub sweeps: Sweeps,
     /// How it watches others, and what watchers say together.
     pub watching: Watching,
+    /// The disk that it has pledged, and what challenges came to.
+    pub pledge: Pledge,
     /// Its links.
     pub links: Links,
     /// Onions that came.
@@ -274,6 +276,34 @@ impl NetworkStanding {
             holds: judged.holds,
         }
     }
+}
+
+/// The disk that a relay has pledged, and what challenges came to since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pledge {
+    /// The class that it answers for.
+    pub class: u8,
+    /// Sectors that are complete.
+    pub complete: u32,
+    /// Sectors that are wanted.
+    pub wanted: u32,
+    /// Bytes of a sector on the disk.
+    pub sector_bytes: u64,
+    /// Challenges that it answered.
+    pub answered: u64,
+    /// Challenges that it could not answer, because a page could not be read.
+    pub failed: u64,
+    /// Challenges that it did not take.
+    pub declined: u64,
+    /// Challenges to others.
+    pub asked: u64,
+    /// Of these, how many were answered right.
+    pub shown: u64,
+    /// How many were answered wrong.
+    pub wrong: u64,
+    /// How many were not answered in time.
+    pub silent: u64,
 }
 
 /// How another relay was found to keep what it had.

@@ -43,20 +43,12 @@ pub fn table(status: &Status, voice: Voice) -> String {
             status.discovery.connected
         ),
     );
-    row(
-        "links",
-        format!(
-            "{} of {} with relays, {} of {} from correspondents",
-            status.links.members,
-            status.links.members_max,
-            status.links.clients,
-            status.links.clients_max
-        ),
-    );
+    row("links", links(status));
     row("holds", holds(status));
     row("repair", repair(status, voice));
     row("sweeps", sweeps(status, voice));
     row("watches", watching(status, voice));
+    row("pledge", pledge(status, voice));
     row("disk", disk(status, voice));
     row("clock", clock(status, voice));
     let refused: u64 = status.refusals.values().sum();
@@ -94,6 +86,25 @@ fn reach(status: &Status, voice: Voice) -> String {
         ),
         Verdict::Unknown => "not known yet".to_owned(),
     }
+}
+
+fn links(status: &Status) -> String {
+    let links = &status.links;
+    format!(
+        "{} of {} with relays, {} of {} from correspondents",
+        links.members, links.members_max, links.clients, links.clients_max
+    )
+}
+
+fn holds(status: &Status) -> String {
+    let held = &status.held;
+    format!(
+        "{} envelopes ({}) in {} mailboxes, {} deposits not at all holders yet",
+        held.envelopes,
+        bytes(held.bytes),
+        held.mailboxes,
+        held.copies_unfinished
+    )
 }
 
 fn repair(status: &Status, voice: Voice) -> String {
@@ -134,6 +145,27 @@ fn watching(status: &Status, voice: Voice) -> String {
     } else {
         let condemned = format!("{} to be suspended", watching.condemned);
         format!("{text}; {}", voice.warn(&condemned))
+    }
+}
+
+fn pledge(status: &Status, voice: Voice) -> String {
+    let pledge = &status.pledge;
+    let text = format!(
+        "class {}, {} of {} sectors ({}); {} challenges answered, {} failed; of others {} shown, {} wrong, {} silent",
+        pledge.class,
+        pledge.complete,
+        pledge.wanted,
+        bytes(u64::from(pledge.complete).saturating_mul(pledge.sector_bytes)),
+        pledge.answered,
+        pledge.failed,
+        pledge.shown,
+        pledge.wrong,
+        pledge.silent
+    );
+    if pledge.failed == 0 {
+        text
+    } else {
+        format!("{}: {text}", voice.warn("DAMAGED, see `pledge verify`"))
     }
 }
 

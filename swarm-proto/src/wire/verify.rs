@@ -24,6 +24,24 @@ pub struct Verified {
     pub(crate) reply_key_hash: [u8; 32],
 }
 
+impl Verified {
+    /// The member records that it brings; none if it is no such message.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        let records = match &self.message {
+            Message::Records(records) => records.as_slice(),
+            _ => &[],
+        };
+        records.iter().map(|one| &one.record)
+    }
+
+    /// Leaves out the member records that `keep` does not want; for doors that ask for more than signatures.
+    pub fn keep_records(&mut self, mut keep: impl FnMut(&Record) -> bool) {
+        if let Message::Records(records) = &mut self.message {
+            records.retain(|one| keep(&one.record));
+        }
+    }
+}
+
 /// How a message came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {
