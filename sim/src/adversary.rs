@@ -3,6 +3,8 @@
 //! A lie sits between the machine, which is the honest one, and its store. So the same lies serve in the
 //! simulator's world and around a real relay's machine, and the product itself has no evil switch.
 
+use std::collections::BTreeSet;
+
 use swarm_proto::id::EnvelopeId;
 use swarm_proto::store::{Held, StoreDone, StoreOp};
 
@@ -24,6 +26,12 @@ pub enum Lie {
         /// How many, from the first on.
         sectors: u32,
     },
+    /// It drops the bytes of so many of a million each time it has proven them, and fetches them from another
+    /// sibling when it is swept again ([`Hoard`]).
+    Fetches {
+        /// How many of a million.
+        per_million: u32,
+    },
 }
 
 impl Lie {
@@ -38,7 +46,7 @@ impl Lie {
                     arrival: row.arrival,
                 })
             }
-            _ => None,
+            (Self::Drops { .. } | Self::KeepsNames { .. } | Self::Fetches { .. }, _) => None,
         }
     }
 
@@ -64,6 +72,77 @@ impl Lie {
         }
     }
 }
+
+/// What a relay does that keeps less than it says and fetches the rest when somebody wants to see it.
+///
+/// As long as nobody does, it says that it has everything. When a sweep is opened with it, it lets the opener
+/// wait, admits its loss in a comparison with another sibling, is given the bytes as repair gives them, and
+/// proves them. Then it drops them again. It opens no sweeps, for these would show what it lacks.
+#[derive(Debug, Default)]
+pub struct Hoard {
+    dropped: BTreeSet<EnvelopeId>,
+    /// Since when it admits what it lacks, in microseconds since the start.
+    admits_since: Option<u64>,
+}
+
+impl Hoard {
+    /// A sweep is opened with it: for how many microseconds its opener has to wait, and whether a sibling is
+    /// to be asked at this moment.
+    pub fn swept(&mut self, now: u64) -> (u64, bool) {
+        if self.dropped.is_empty() {
+            return (0, false);
+        }
+        let fresh = self.admits_since.is_none();
+        let since = *self.admits_since.get_or_insert(now);
+        let until = since.saturating_add(FETCHING_US);
+        (until.saturating_sub(now), fresh)
+    }
+
+    /// What the machine is told at once: what it dropped is new to it when it comes again.
+    pub fn instead(&mut self, request: &StoreOp) -> Option<StoreDone> {
+        let StoreOp::Put { row, .. } = request else {
+            return None;
+        };
+        let came_back = self.dropped.remove(&row.envelope.id());
+        came_back.then_some(StoreDone::Kept {
+            fresh: true,
+            arrival: row.arrival,
+        })
+    }
+
+    /// Makes of the store's answer what a relay could say that keeps so many of a million when it must only.
+    pub fn bend(&mut self, per_million: u32, done: &mut StoreDone) {
+        let lacks = |id: &EnvelopeId| self.dropped.contains(id);
+        match done {
+            StoreDone::Inventory(held) if self.admits_since.is_some() => {
+                held.retain(|one| !envelope_of(one).is_some_and(|id| lacks(&id)));
+            }
+            StoreDone::Row(row) => {
+                row.take_if(|stored| lacks(&stored.row.envelope.id()));
+            }
+            StoreDone::Page(page) => page.rows.retain(|(_, envelope)| !lacks(&envelope.id())),
+            StoreDone::Tags(tags) => {
+                tags.retain(|one| !envelope_of(&one.held).is_some_and(|id| lacks(&id)));
+                let proven = tags.iter().filter_map(|one| envelope_of(&one.held));
+                let dropped: Vec<EnvelopeId> =
+                    proven.filter(|id| is_one_of(*id, per_million)).collect();
+                self.dropped.extend(dropped);
+                self.admits_since = None;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn envelope_of(held: &Held) -> Option<EnvelopeId> {
+    match held {
+        Held::Envelope { id, .. } => Some(*id),
+        Held::Tombstone(_) | Held::Card { .. } => None,
+    }
+}
+
+/// How long it lets the opener of a sweep wait, who gives up after ten seconds.
+const FETCHING_US: u64 = 5_000_000;
 
 /// Whether an envelope is among so many of a million, the same ones at each relay that lies.
 fn is_one_of(id: EnvelopeId, per_million: u32) -> bool {

@@ -9,7 +9,7 @@ use swarm_proto::effects::OpId;
 use swarm_proto::id::EnvelopeId;
 use swarm_proto::store::{MemStore, StoreDone, StoreOp};
 
-use crate::adversary::Lie;
+use crate::adversary::{Hoard, Lie};
 use crate::chance::Chance;
 
 /// How fast a disk is.
@@ -31,6 +31,7 @@ pub struct Disk {
     waiting: VecDeque<(u64, OpId, StoreOp)>,
     free_at: u64,
     lie: Option<Lie>,
+    hoard: Hoard,
 }
 
 impl Disk {
@@ -42,6 +43,7 @@ impl Disk {
             waiting: VecDeque::new(),
             free_at: 0,
             lie: None,
+            hoard: Hoard::default(),
         }
     }
 
@@ -58,6 +60,11 @@ impl Disk {
     /// Whether it has a sector that its relay has pledged.
     pub fn keeps_sector(&self, sector: u32) -> bool {
         self.lie.is_none_or(|lie| lie.keeps_sector(sector))
+    }
+
+    /// What its relay hoards, if that is its lie.
+    pub fn hoard(&mut self) -> Option<&mut Hoard> {
+        matches!(self.lie, Some(Lie::Fetches { .. })).then_some(&mut self.hoard)
     }
 
     /// Takes an operation in and says when it will be answered.
@@ -80,10 +87,15 @@ impl Disk {
             return None;
         }
         let (_, op, request) = self.waiting.pop_front()?;
-        let instead = self.lie.and_then(|lie| lie.instead(&request));
+        let instead = self.lie.and_then(|lie| match lie {
+            Lie::Fetches { .. } => self.hoard.instead(&request),
+            Lie::Drops { .. } | Lie::KeepsNames { .. } => lie.instead(&request),
+        });
         let mut done = instead.unwrap_or_else(|| self.store.apply(request.clone()));
-        if let Some(lie) = self.lie {
-            lie.bend(&mut done);
+        match self.lie {
+            Some(Lie::Fetches { per_million }) => self.hoard.bend(per_million, &mut done),
+            Some(lie @ (Lie::Drops { .. } | Lie::KeepsNames { .. })) => lie.bend(&mut done),
+            None => {}
         }
         Some((op, request, done))
     }

@@ -19,6 +19,7 @@ use swarm_proto::relay::{Relay, RelayConfig};
 use swarm_proto::store::{StoreDone, StoreOp};
 use swarm_proto::time::{EPOCH_MINUTES, Tick};
 use swarm_proto::wire::Message;
+use swarm_proto::wire::sweeps::Step;
 use swarm_proto::wire::verify::{Judge, Via};
 
 use crate::chance::{Chance, seed_of};
@@ -296,6 +297,10 @@ impl World {
 
     /// Another relay is told something, if it can be reached; a first message opens the link.
     fn send(&mut self, number: u32, to: NodeId, message: Message) {
+        let hoards = self.host_mut(number).and_then(|host| host.disk.hoard());
+        if hoards.is_some() && is_opening(&message) {
+            return;
+        }
         self.totals.sends = self.totals.sends.saturating_add(1);
         self.weigh(number, &message);
         let Some(to) = self.number_of(&to) else {
@@ -364,10 +369,24 @@ impl World {
             return;
         }
         let (origin, via) = (Origin::Relay(sender.id), Via::Relay(sender.key));
+        let me = host.id;
+        if is_opening(&message)
+            && let Some(wait_us) = self.fetch_first(from, to)
+        {
+            let message = Box::new(message);
+            let parcel = Parcel::Told {
+                from,
+                to,
+                life,
+                message,
+            };
+            self.put(wait_us, parcel);
+            return;
+        }
         let judge = Judge {
             crypto: &*self.crypto,
             network: self.network_id,
-            me: host.id,
+            me,
         };
         match judge.admit(message, via) {
             Ok(message) => self.tell(
@@ -379,6 +398,31 @@ impl World {
             ),
             Err(refusal) => self.fault(Fault::TurnedAway { from, to, refusal }),
         }
+    }
+
+    /// A relay that hoards gets from another sibling what `opener` wants to see: its machine is told that a link
+    /// had failed and works again, which makes it compare. Gives how long the opener has to wait, if at all.
+    fn fetch_first(&mut self, opener: u32, number: u32) -> Option<u64> {
+        let clock = self.clock;
+        let host = self.host_mut(number)?;
+        let (wait_us, asks) = host.disk.hoard()?.swept(clock);
+        let others: Vec<u32> = host
+            .linked
+            .iter()
+            .copied()
+            .filter(|one| *one != opener)
+            .collect();
+        let sibling = host.chance.pick(&others).copied();
+        if let Some(id) = sibling
+            .filter(|_| asks)
+            .and_then(|one| self.host(one))
+            .map(Host::id)
+        {
+            for change in [PeerChange::Gone, PeerChange::Linked] {
+                self.tell(number, Input::Peer { id, change });
+            }
+        }
+        (wait_us > 0).then_some(wait_us)
     }
 
     /// The disk has finished what is due.
@@ -557,6 +601,11 @@ impl World {
             .get_mut(index(number))
             .map_or(1, |host| links.delay(&mut host.chance))
     }
+}
+
+/// Whether a message opens a sweep.
+fn is_opening(message: &Message) -> bool {
+    matches!(message, Message::Sweep(sweep) if matches!(sweep.step, Step::Open(_)))
 }
 
 /// A /16 for each number.

@@ -9,7 +9,8 @@
 //! 4. [`host`]: a relay's driver; [`people`]: a correspondent's; [`road`]: how a request gets from one to
 //!    the other
 //! 5. [`check`]: what must hold at every moment
-//! 6. [`habits`]: what people do all day, for long runs; [`adversary`]: how relays lie
+//! 6. [`habits`]: what people do all day, for long runs; [`schedule`]: whom a test may
+//!    kill; [`adversary`]: how relays lie
 //!
 //! The same scenario and seed give the same history on every platform: times are integers, transcendental
 //! functions are those of `libm`, nothing iterates over a hash map. What real relays have and this world
@@ -27,6 +28,7 @@ pub mod people;
 mod queue;
 pub mod road;
 pub mod scenario;
+pub mod schedule;
 pub mod world;
 
 pub use scenario::{Cryptography, Scenario};

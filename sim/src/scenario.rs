@@ -40,6 +40,8 @@ pub struct Scenario {
     pub habits: Habits,
     /// What repair may send to siblings, in bytes a second.
     pub repair_bytes_per_s: u32,
+    /// Fewer present holders than this, and the next in rank take what they lack; 0 for never.
+    pub repair_below: u8,
     /// Hours in which each copy is swept once.
     pub sweep_hours: u16,
     /// Watchers of each relay; 0 if each goes by its own tries.
@@ -82,6 +84,7 @@ impl Scenario {
             habits: Habits::default(),
             // A quarter of an uplink of 10 Mbit a second.
             repair_bytes_per_s: 312_500,
+            repair_below: 4,
             sweep_hours: 24,
             watchers: 0,
             cryptography: Cryptography::Null,
@@ -113,6 +116,7 @@ impl Scenario {
         network.scale = self.scale();
         network.guard_age_h = 0;
         network.hold_age_h = 0;
+        network.repair_below = self.repair_below;
         network.sweep_hours = self.sweep_hours;
         network.pledge = Pledge {
             puzzle_bits: 0,

@@ -207,11 +207,11 @@ fn a_partitioned_minority_refuses_to_promise() {
                 !is_stored(&world, letter),
                 "minute_ms {minute_ms}: {letter:?}"
             );
-            let copies = world.holders_of(letter).len();
-            assert!(
-                copies < 3 || parted > absence,
-                "minute_ms {minute_ms}: {copies}"
-            );
+            // Relays that stand in for those out of reach may have it as well: their word does not count.
+            let have = world.holders_of(letter);
+            let holders = ranked(&world, guard, letter);
+            let holders = holders.iter().take(5).filter(|one| have.contains(&one.0));
+            assert!(holders.count() < 3, "minute_ms {minute_ms}: {letter:?}");
         }
 
         world.heal();

@@ -92,10 +92,10 @@ fn copies(world: &mut World, letters: &[LetterNo]) -> BTreeMap<usize, usize> {
 }
 
 /// A network in which every relay but a few dies within days; how many letters are lost.
-fn worn(seed: u64, relays: u32, days: u32, repair_bytes_per_s: u32) -> (World, usize) {
+fn worn(seed: u64, relays: u32, days: u32, repair_below: u8) -> (World, usize) {
     let people = 6;
     let mut scenario = Scenario::calm(seed, relays, people);
-    scenario.repair_bytes_per_s = repair_bytes_per_s;
+    scenario.repair_below = repair_below;
     let mut world = settled(scenario);
     let mut chance = Chance::new(seed, "deaths", 0);
     let (mut letters, mut erased) = (Vec::new(), Vec::new());
@@ -141,15 +141,15 @@ fn worn(seed: u64, relays: u32, days: u32, repair_bytes_per_s: u32) -> (World, u
 #[test]
 fn letters_outlive_the_relays_that_took_them_and_deleted_ones_stay_gone() {
     let (relays, days) = (number("POSTE_SIM_RELAYS", 24), number("POSTE_SIM_DAYS", 4));
-    let (mut world, lost) = worn(41, relays, days, 312_500);
+    let (mut world, lost) = worn(41, relays, days, 4);
     assert_eq!(lost, 0);
     no_faults(&mut world, 41, 60_000);
 }
 
 /// A check that cannot fail is none.
 #[test]
-fn without_repair_they_do_not() {
-    let (_, lost) = worn(41, 24, 7, 1);
+fn where_nobody_stands_in_for_the_dead_they_do_not() {
+    let (_, lost) = worn(41, 24, 7, 0);
     assert!(lost > 0);
 }
 

@@ -10,6 +10,7 @@ mod liars;
 mod links;
 mod poste;
 mod repair;
+mod soak;
 
 /// The relay's program.
 const RELAY: &str = env!("CARGO_BIN_EXE_test-relay");

@@ -216,12 +216,15 @@ impl Correspondent {
 
     /// The holders of its mailbox of an epoch.
     pub async fn holders(&self, epoch: Epoch) -> Vec<NodeId> {
+        self.placement(epoch).await.holders().to_vec()
+    }
+
+    /// The relays around the cell of its mailbox of an epoch.
+    pub async fn placement(&self, epoch: Epoch) -> Placement {
         let eligible = Eligible::of(&self.network, self.members().await.as_ref(), epoch);
         let cell = cell_of(&self.mailbox(epoch).address(), self.network.cell_bits);
         let place = Place::new(epoch, cell);
         Placement::of(&self.network, &eligible, &place)
-            .holders()
-            .to_vec()
     }
 
     /// How much of the epoch is left.

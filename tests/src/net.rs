@@ -45,13 +45,18 @@ impl Net {
 
     /// The same with any launcher, not waiting until they know each other.
     pub async fn launch(launcher: DevnetLauncher, nodes: usize) -> Self {
+        Self::launch_at(launcher, nodes, MINUTE_MS).await
+    }
+
+    /// The same with a calendar of any speed.
+    pub async fn launch_at(launcher: DevnetLauncher, nodes: usize, minute_ms: u32) -> Self {
         let turn = turn().await;
         let dir = tempfile::tempdir().unwrap();
         let plan = DevnetPlan {
             nodes,
             dir: dir.path().join("net"),
             one_address: false,
-            minute_ms: MINUTE_MS,
+            minute_ms,
         };
         let devnet = Devnet::start(&plan, launcher).await.unwrap();
         let homes = devnet.rows().into_iter().map(|row| Home::at(row.home));

@@ -58,12 +58,10 @@ impl Pushes {
 
     /// Sends what the uplink's share allows.
     pub(super) fn send(&mut self, now: Instant, out: &mut Effects) {
-        let passed = now.since(self.filled).min(BURST);
-        let more = passed
-            .as_micros()
-            .saturating_mul(u128::from(self.bytes_per_s))
-            / 1_000_000;
-        let most = i64::from(self.bytes_per_s / BURSTS_PER_S);
+        // All of the time that passed counts: after a large row the room is below zero for long.
+        let passed = now.since(self.filled).as_micros();
+        let more = passed.saturating_mul(u128::from(self.bytes_per_s)) / 1_000_000;
+        let most = i64::from(self.bytes_per_s / BURSTS_PER_S).max(1);
         let more = i64::try_from(more).unwrap_or(most);
         if more > 0 {
             self.room = self.room.saturating_add(more).min(most);
@@ -157,8 +155,7 @@ impl Pushes {
 
 /// Rows read from the store at a time: enough to keep it busy, 1 MiB at most.
 const READING_MAX: usize = 32;
-/// How much of a second's share may go at once.
-const BURST: Duration = Duration::from_millis(250);
+/// A quarter of a second's share may go at once.
 const BURSTS_PER_S: u32 = 4;
 /// Shortest pause between two looks at the queue.
 const STRIDE: Duration = Duration::from_millis(20);
@@ -230,5 +227,33 @@ mod tests {
         }
         assert!(sent <= 200_000 + 100_000 / 4 + 1_856 * 32, "{sent}");
         assert!(sent >= 100_000, "{sent}");
+    }
+
+    /// [REP-6]: time that passed in one long wait was counted as a quarter of a second, so a slow line woke a
+    /// hundred times for one large envelope and sent a fortieth of its share.
+    #[test]
+    fn a_slow_line_sends_its_share_and_wakes_once_for_each_thing() {
+        let (large, bytes_per_s) = (limits::ENVELOPE_LARGE_BYTES, 1_024);
+        let mut now = Instant::default();
+        let mut pushes = Pushes::new(bytes_per_s, now);
+        for number in 0..=u8::MAX {
+            pushes.add(3, NodeId([9; 32]), envelope(number, 5), Epoch(1));
+        }
+        let (mut sent, mut wakes) = (0, 0);
+        let end = now.plus(Duration::from_secs(4_000));
+        while let Some(due) = pushes.deadline().filter(|due| *due <= end) {
+            (now, wakes) = (due, wakes + 1);
+            let mut out = Effects::default();
+            pushes.send(now, &mut out);
+            for _ in read(&mut out) {
+                pushes.sent(large);
+                pushes.row(NodeId([9; 32]), None, &mut out);
+                sent += 1;
+            }
+        }
+        let share = 4_000 * 1_024 / large;
+        let burst = READING_MAX;
+        assert!((share..=share + burst).contains(&sent), "{sent} of {share}");
+        assert!(wakes <= sent, "{wakes} wakes");
     }
 }
