@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use poste::driver::{Courier, CourierConfig, Secrets};
+use poste_link::courier::{Courier, CourierConfig, Secrets};
 use poste_link::network_file::NetworkFile;
 use swarm_proto::address::{Account, Context, OwnerSide};
 use swarm_proto::client::{Command, CommandId, Event, Pinned, Source, Trouble};

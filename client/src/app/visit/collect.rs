@@ -23,10 +23,10 @@ use crate::contacts::Contact;
 use crate::conversation::card::{self, CardTerms, CardText, Policy};
 use crate::conversation::letter::LetterId;
 use crate::conversation::{Desk, Via};
-use crate::driver::{Secrets, unix_now};
 use crate::identity::{MailboxKind, OwnMailbox};
 use crate::inbox::{self, Reading, Received, Taken};
 use crate::outbox::{self, Owed};
+use poste_link::courier::{Secrets, unix_now};
 
 /// Mailboxes being read.
 struct Round {

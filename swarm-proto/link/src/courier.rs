@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant, SystemTime};
 
-use poste_link::{
+use crate::{
     AskFailure as LinkAskFailure, Endpoint, EndpointFailure, Frame, Greeting, LinkConfig, Links,
     Target,
 };
@@ -94,7 +94,7 @@ impl Courier {
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<(Self, mpsc::Receiver<Event>), CourierFailure> {
-        let socket = poste_link::bind(config.bind).map_err(|source| CourierFailure::Socket {
+        let socket = crate::bind(config.bind).map_err(|source| CourierFailure::Socket {
             addr: config.bind,
             source,
         })?;
@@ -467,7 +467,7 @@ fn read_clocks(start: StdInstant) -> Now {
 }
 
 /// This machine's clock.
-pub(crate) fn unix_now() -> UnixTime {
+pub fn unix_now() -> UnixTime {
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     UnixTime(unix.map_or(0, |unix| {
         u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)
