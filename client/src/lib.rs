@@ -19,7 +19,6 @@ use std::process::ExitCode;
 
 pub mod account;
 pub mod app;
-mod cipher;
 pub mod cli;
 pub mod contacts;
 pub mod conversation;
