@@ -14,7 +14,8 @@ use rand_core::SeedableRng;
 use crate::context::Context;
 use crate::crypto::Signature;
 use crate::effects::{
-    Command, Effects, Event, Input, OpId, Origin, PeerChange, SignId, SignTicket, StreamId, Ticket,
+    Command, Effects, Event, Input, OpId, Origin, PeerChange, Reading, SignId, SignTicket,
+    StreamId, Ticket,
 };
 use crate::id::{NodeId, NodeKey};
 use crate::mailbox::deposit::Deposits;
@@ -65,6 +66,16 @@ pub struct Relay {
     expiry: Expiry,
     repair: Repair,
     sweeps: Sweeps,
+    readings: Readings,
+}
+
+/// What the relay's persona was shown by all holders together ([CAN-7]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readings {
+    /// Letters that holders were asked for.
+    pub asked: u64,
+    /// Of these, how many were not shown.
+    pub failed: u64,
 }
 
 /// How a relay stands, for its operator.
@@ -78,6 +89,8 @@ pub struct RelayState {
     pub sweeps: SweepCounts,
     /// As [`Relay::failed`].
     pub failed: usize,
+    /// As [`Relay::readings`].
+    pub readings: Readings,
 }
 
 /// Why a relay wants to be woken.
@@ -119,6 +132,7 @@ impl Relay {
             expiry: Expiry::default(),
             repair,
             sweeps: Sweeps::new(now),
+            readings: Readings::default(),
         }
     }
 
@@ -204,6 +218,11 @@ impl Relay {
         self.context.possession.borrow().failed()
     }
 
+    /// What its persona was shown by the holders of its letters.
+    pub fn readings(&self) -> Readings {
+        self.readings
+    }
+
     /// What the operator is shown.
     pub fn state(&self) -> RelayState {
         RelayState {
@@ -211,6 +230,7 @@ impl Relay {
             repair: self.repair(),
             sweeps: self.sweeps(),
             failed: self.failed(),
+            readings: self.readings,
         }
     }
 
@@ -432,6 +452,7 @@ impl Relay {
             Command::Clocks { ahead_ms, compared } => {
                 clock::judge(&mut self.context, ahead_ms, compared, out);
             }
+            Command::Readings(readings) => self.readings.add(&readings),
         }
     }
 
@@ -445,6 +466,15 @@ impl Relay {
         let live = self.repair.live();
         let outcome = self.sweeps.wake(&self.context, now, live, out);
         self.swept(now, outcome, out);
+    }
+}
+
+impl Readings {
+    fn add(&mut self, readings: &[Reading]) {
+        for reading in readings {
+            self.asked = self.asked.saturating_add(reading.asked.into());
+            self.failed = self.failed.saturating_add(reading.failed.into());
+        }
     }
 }
 

@@ -190,7 +190,7 @@ impl Correspondent {
             } => Ok(Fetched {
                 envelopes: rows.into_iter().map(|(_, envelope)| envelope).collect(),
                 complete,
-                holders,
+                holders: holders.len(),
             }),
             Event::Failed { why, .. } => Err(why),
             other => panic!("no answer to a fetch: {other:?}"),

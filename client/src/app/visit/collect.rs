@@ -110,13 +110,14 @@ impl Visit<'_> {
                 rows,
                 holders,
                 complete,
+                ..
             } => {
                 let Some(mailbox) = round.under.remove(&id) else {
                     return Ok(());
                 };
                 let gathered = &mut round.gathered;
                 gathered.polled += 1;
-                gathered.holders = gathered.holders.min(holders);
+                gathered.holders = gathered.holders.min(holders.len());
                 gathered.complete &= complete;
                 let came = take_in(self.app, &mailbox, &rows, complete, gathered)?;
                 gathered.new += came.len();
