@@ -42,6 +42,8 @@ pub struct Scenario {
     pub repair_bytes_per_s: u32,
     /// Hours in which each copy is swept once.
     pub sweep_hours: u16,
+    /// Whether each relay has a persona that reads letters of its own.
+    pub personas: bool,
     /// Whose arithmetic.
     pub cryptography: Cryptography,
     /// Whether every message is encoded and read back; costs about a tenth of the time.
@@ -81,6 +83,7 @@ impl Scenario {
             // A quarter of an uplink of 10 Mbit a second.
             repair_bytes_per_s: 312_500,
             sweep_hours: 24,
+            personas: false,
             cryptography: Cryptography::Null,
             weigh_messages: true,
         }
