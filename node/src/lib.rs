@@ -6,6 +6,7 @@
 //! | [`home`], [`config`], [`keys`] | the relay's folder, its settings, its secrets |
 //! | [`run`] | the life of one relay process |
 //! | [`driver`], `links` | the machine's loop; what comes in over links |
+//! | `persona` | the correspondent that the relay has of its own |
 //! | [`store`], [`kem`] | what is durable; fast decapsulation |
 //! | [`discovery`] | finding other relays from one address |
 //! | [`status`] | what the relay tells its operator |
@@ -30,6 +31,7 @@ pub mod home;
 pub mod kem;
 pub mod keys;
 mod links;
+mod persona;
 pub mod run;
 pub mod say;
 pub mod shutdown;

@@ -25,6 +25,7 @@ use crate::driver::{self, Handle, Parts, Setup};
 use crate::failure::RunFailure;
 use crate::home::{Home, HomeLock};
 use crate::keys::{Keys, Seed};
+use crate::persona;
 use crate::shutdown;
 use crate::status::{
     self, CLOCK_WARN_MS, DrainSource, HoldsSource, Repair, Sources, Standing, StandingSource,
@@ -122,9 +123,11 @@ fn start(
     let (discovery, found) = Discovery::start(discovery, tracker, stop.clone())?;
     tracker.spawn(tell_found(found, relay.clone(), core.clone(), stop.clone()));
     tracker.spawn(watch_clock(relay.clone(), core.clone(), stop.clone()));
+    let persona_core = core.clone();
     if config.listen.is_unspecified() && config.announce.is_none() {
         tracker.spawn(tell_address(discovery.clone(), core, stop.clone()));
     }
+    start_persona(config, site, &relay, persona_core, tracker, stop);
     let sources = Sources {
         holds: holds_source(relay.clone()),
         drain: drain_source(relay.clone()),
@@ -134,6 +137,23 @@ fn start(
     status::serve(&site.home.socket_path(), sources, tracker, stop.clone())?;
     tracing::info!("relay {} runs", site.seed.node_key().node_id());
     Ok(())
+}
+
+/// A relay without a persona is a relay: it serves, and judges less.
+fn start_persona(
+    config: &Config,
+    site: &Site,
+    relay: &Handle,
+    core: Inbox,
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let network = Arc::new(site.network.network.clone());
+    let me = site.seed.node_key().node_id();
+    let ends = (relay.clone(), core);
+    if let Err(failure) = persona::start(network, me, config.listen, ends, tracker, stop.clone()) {
+        tracing::warn!("this relay reads no letters of its own: {failure}");
+    }
 }
 
 fn link_config(config: &Config) -> LinkConfig {
@@ -393,6 +413,8 @@ async fn fill_store(status: &mut Status, relay: &Handle) {
         bytes: sweeps.bytes,
         failed: number(state.failed),
     };
+    status.readings.asked = state.readings.asked;
+    status.readings.failed = state.readings.failed;
     status.store.used_bytes = usage.weight();
     status.store.full = status.store.used_bytes >= status.store.budget_bytes;
 }

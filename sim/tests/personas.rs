@@ -57,10 +57,24 @@ fn personas_read_about_as_often_as_the_network_wants() {
     world.run_for(days(2));
     let (after, failed) = shown(&world);
     let a_day = (after - before) / (2 * u64::from(RELAYS));
-    println!("{a_day} readings a relay and day; {} letters", world.totals().personas_wrote);
-    assert!((25..110).contains(&a_day), "seed 1: {a_day} a relay and day");
+    println!(
+        "{a_day} readings a relay and day; {} letters",
+        world.totals().personas_wrote
+    );
+    assert!(
+        (25..110).contains(&a_day),
+        "seed 1: {a_day} a relay and day"
+    );
     assert_eq!(failed, 0, "seed 1");
-    let told = |relay: RelayNo| world.relay(relay).unwrap().relay().unwrap().readings().asked;
+    let told = |relay: RelayNo| {
+        world
+            .relay(relay)
+            .unwrap()
+            .relay()
+            .unwrap()
+            .readings()
+            .asked
+    };
     assert_eq!(world.relays().map(told).sum::<u64>(), after, "seed 1");
     no_faults(&mut world, 1, 60_000);
 }
@@ -115,9 +129,19 @@ fn a_relay_that_hides_5_percent_from_readers_is_charged_within_a_day_and_nobody_
             world.run_for(days(2));
             late += u64::from(world.shown_by(LIAR).failed > 0);
         }
-        println!("seed {seed}: {day} failed within a day, {:?}", world.shown_by(LIAR));
+        println!(
+            "seed {seed}: {day} failed within a day, {:?}",
+            world.shown_by(LIAR)
+        );
         assert_eq!(others_charged(&world), [], "seed {seed}");
     }
-    assert!(found * 4 >= count * 3, "{found} of seeds 0 to {count} within a day");
-    assert_eq!(found + late, count, "of seeds 0 to {count} within three days");
+    assert!(
+        found * 4 >= count * 3,
+        "{found} of seeds 0 to {count} within a day"
+    );
+    assert_eq!(
+        found + late,
+        count,
+        "of seeds 0 to {count} within three days"
+    );
 }

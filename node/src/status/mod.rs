@@ -48,6 +48,8 @@ pub struct Status {
     pub repair: Repair,
     /// What sweeps found.
     pub sweeps: Sweeps,
+    /// What holders showed to its persona.
+    pub readings: Readings,
     /// Its links.
     pub links: Links,
     /// Onions that came.
@@ -185,6 +187,16 @@ pub struct Sweeps {
     /// Bytes of messages.
     pub bytes: u64,
     /// Relays that are not counted on because of what they lost.
+    pub failed: u64,
+}
+
+/// What the holders of its persona's letters showed since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Readings {
+    /// Letters that holders who had signed for them were asked for.
+    pub asked: u64,
+    /// Of these, how many were not shown.
     pub failed: u64,
 }
 

@@ -65,6 +65,13 @@ pub fn table(status: &Status, voice: Voice) -> String {
     );
     row("repair", repair(status, voice));
     row("sweeps", sweeps(status, voice));
+    row(
+        "readings",
+        format!(
+            "{} letters of its own asked for at those who signed for them, {} not shown",
+            status.readings.asked, status.readings.failed
+        ),
+    );
     row("disk", disk(status, voice));
     row("clock", clock(status, voice));
     let refused: u64 = status.refusals.values().sum();
