@@ -1,6 +1,6 @@
 //! Why a measurement has no result.
 
-use poste::driver::CourierFailure;
+use poste_link::courier::CourierFailure;
 use poste_link::network_file::NetworkFileFailure;
 use poste_node::devnet::DevnetFailure;
 use poste_node::home::HomeFailure;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use poste::driver::{Courier, CourierConfig, Secrets};
+use poste_link::courier::{Courier, CourierConfig, Secrets};
 use poste_link::network_file::NetworkFile;
 use poste_node::devnet::{Devnet, DevnetLauncher, DevnetPlan};
 use swarm_proto::address::{Account, Context, OwnerSide};

@@ -8,7 +8,7 @@
 //! 4. [`outbox`] and [`inbox`]: what was written and what came, durable before anybody is told
 //! 5. [`home`]: the encrypted file that all of it lies in
 //!
-//! 6. [`driver`]: the only part that opens connections
+//! 6. `poste_link::courier`: the only part that opens connections
 //! 7. [`app`]: an open home, and a visit to the network on its behalf
 //! 8. [`cli`]: the program `poste`: arguments in, exit code out
 //!
@@ -19,11 +19,9 @@ use std::process::ExitCode;
 
 pub mod account;
 pub mod app;
-mod cipher;
 pub mod cli;
 pub mod contacts;
 pub mod conversation;
-pub mod driver;
 pub mod home;
 pub mod identity;
 pub mod inbox;

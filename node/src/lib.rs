@@ -6,6 +6,7 @@
 //! | [`home`], [`config`], [`keys`] | the relay's folder, its settings, its secrets |
 //! | [`run`] | the life of one relay process |
 //! | [`driver`], `links` | the machine's loop; what comes in over links |
+//! | `persona` | the correspondent that the relay has of its own |
 //! | [`store`], [`kem`] | what is durable; fast decapsulation |
 //! | [`plot`] | the disk that the relay has pledged |
 //! | [`discovery`] | finding other relays from one address |
@@ -31,6 +32,7 @@ pub mod home;
 pub mod kem;
 pub mod keys;
 mod links;
+mod persona;
 pub mod plot;
 mod puzzle;
 pub mod run;

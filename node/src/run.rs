@@ -27,6 +27,7 @@ use crate::driver::{self, DriverFailure, Handle, Parts, Setup};
 use crate::failure::RunFailure;
 use crate::home::{Home, HomeLock};
 use crate::keys::{Keys, Seed};
+use crate::persona;
 use crate::plot::keep::{Keeper, Progress};
 use crate::plot::{Plot, Wish, wanted_class};
 use crate::status::{
@@ -147,9 +148,11 @@ fn start(
     let (discovery, found) = Discovery::start(discovery, tracker, stop.clone())?;
     tracker.spawn(tell_found(found, relay.clone(), core.clone(), stop.clone()));
     tracker.spawn(watch_clock(relay.clone(), core.clone(), stop.clone()));
+    let persona_core = core.clone();
     if config.listen.is_unspecified() && config.announce.is_none() {
         tracker.spawn(tell_address(discovery.clone(), core, stop.clone()));
     }
+    start_persona(config, site, &relay, persona_core, tracker, stop);
     let sources = Sources {
         holds: holds_source(relay.clone()),
         drain: drain_source(relay.clone()),
@@ -176,6 +179,23 @@ fn own_pledge(config: &Config, site: &Site) -> Result<(Plot, OwnPledge, Wish), D
     let class = plot.class_of(complete).min(wanted_class(&pledge, &wish));
     let puzzle = puzzle::kept(&site.home.puzzle_path());
     Ok((plot, OwnPledge { class, puzzle }, wish))
+}
+
+/// A relay without a persona is a relay: it serves, and judges less.
+fn start_persona(
+    config: &Config,
+    site: &Site,
+    relay: &Handle,
+    core: Inbox,
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let network = Arc::new(site.network.network.clone());
+    let me = site.seed.node_key().node_id();
+    let ends = (relay.clone(), core);
+    if let Err(failure) = persona::start(network, me, config.listen, ends, tracker, stop.clone()) {
+        tracing::warn!("this relay reads no letters of its own: {failure}");
+    }
 }
 
 fn link_config(config: &Config) -> LinkConfig {
@@ -452,6 +472,8 @@ async fn fill_store(status: &mut Status, relay: &Handle) {
         condemned: standing.condemned,
     };
     fill_pledge(&mut status.pledge, &state);
+    status.readings.asked = state.readings.asked;
+    status.readings.failed = state.readings.failed;
     status.store.used_bytes = usage.weight();
     status.store.full = status.store.used_bytes >= status.store.budget_bytes;
 }

@@ -26,6 +26,11 @@ pub enum Lie {
         /// How many, from the first on.
         sectors: u32,
     },
+    /// It keeps and proves all, and shows its readers none of so many envelopes of a million.
+    RefusesReaders {
+        /// How many of a million.
+        per_million: u32,
+    },
     /// It drops the bytes of so many of a million each time it has proven them, and fetches them from another
     /// sibling when it is swept again ([`Hoard`]).
     Fetches {
@@ -60,15 +65,23 @@ impl Lie {
 
     /// Makes of the store's answer what such a relay could say: it has no bytes that it could hash.
     pub fn bend(&self, done: &mut StoreDone) {
-        let (Self::KeepsNames { per_million }, StoreDone::Tags(tags)) = (self, done) else {
-            return;
-        };
-        for tagged in tags {
-            if let Held::Envelope { id, .. } = tagged.held
-                && is_one_of(id, *per_million)
-            {
-                tagged.tag = [0; 32];
+        match (self, done) {
+            (Self::KeepsNames { per_million }, StoreDone::Tags(tags)) => {
+                for tagged in tags {
+                    if let Held::Envelope { id, .. } = tagged.held
+                        && is_one_of(id, *per_million)
+                    {
+                        tagged.tag = [0; 32];
+                    }
+                }
             }
+            (Self::RefusesReaders { per_million }, StoreDone::Page(page)) => {
+                page.rows
+                    .retain(|(_, envelope)| !is_one_of(envelope.id(), *per_million));
+                // A page without rows that promises more would be no answer.
+                page.more &= !page.rows.is_empty();
+            }
+            (_, _) => {}
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::check::Fault;
 use crate::churn::Sessions;
 use crate::disk::Disk;
 use crate::links::Node;
+use crate::personas::Companion;
 use crate::queue::index;
 use crate::road::Trip;
 use crate::scenario::Scenario;
@@ -47,6 +48,8 @@ pub struct Host {
     pub(crate) refusals_clock: u64,
     pub(crate) acknowledged: u64,
     pub(crate) streams: BTreeMap<StreamId, (u64, Trip)>,
+    /// Its persona, while it runs.
+    pub(crate) companion: Option<Box<Companion>>,
     pub(crate) chance: Chance,
     pub(crate) sessions: Option<Sessions>,
     pub(crate) bootstrap: Vec<u32>,
@@ -81,6 +84,7 @@ impl Host {
             refusals_clock: 0,
             acknowledged: 0,
             streams: BTreeMap::new(),
+            companion: None,
             chance,
             sessions,
             bootstrap: Vec::new(),
@@ -152,6 +156,7 @@ impl World {
         let (life, sessions, bootstrap) = (host.life, host.sessions, host.bootstrap.clone());
         let until_death = sessions.map(|sessions| sessions.draw_up(&mut host.chance));
         self.turn_keys(number, life);
+        self.start_companion(number, life);
         for peer in bootstrap {
             let delay = self.road_delay(number);
             self.after(
@@ -179,6 +184,7 @@ impl World {
             return;
         };
         host.relay = None;
+        host.companion = None;
         host.life = host.life.wrapping_add(1);
         host.streams.clear();
         host.disk.crash(&mut host.disk_chance);

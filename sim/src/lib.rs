@@ -6,8 +6,8 @@
 //! 1. [`scenario`]: what world is wanted
 //! 2. [`world`]: the only place that advances time
 //! 3. [`links`], [`disk`], [`churn`], [`chance`]: what nature does
-//! 4. [`host`]: a relay's driver; [`people`]: a correspondent's; [`road`]: how a request gets from one to
-//!    the other
+//! 4. [`host`]: a relay's driver; [`people`]: a correspondent's; `personas`: that of the correspondent that a
+//!    relay has of its own; [`road`]: how a request gets from one to the other
 //! 5. [`check`]: what must hold at every moment
 //! 6. [`habits`]: what people do all day, for long runs; [`schedule`]: whom a test may
 //!    kill; [`adversary`]: how relays lie
@@ -25,6 +25,7 @@ pub mod habits;
 pub mod host;
 pub mod links;
 pub mod people;
+mod personas;
 mod queue;
 pub mod road;
 pub mod scenario;

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use swarm_proto::address::{Account, Context, OwnerSide};
 use swarm_proto::client::{Ask, Client, Command, CommandId, Effect, Event, Input, Pinned, Request};
+use swarm_proto::crypto::SecretKey;
 use swarm_proto::envelope::{Envelope, EnvelopeHeader, ExpiryClass, SizeClass};
 use swarm_proto::id::EnvelopeId;
 use swarm_proto::mailbox::receipt::{Promise, Receipt};
 use swarm_proto::mailbox::statements::{AskTerms, FetchTerms, Statements};
-use swarm_proto::store::Cursor;
+use swarm_proto::store::{Cursor, MailboxKeys};
 use swarm_proto::time::Epoch;
 use swarm_proto::wire::Message;
 use swarm_proto::wire::mailbox::{CardAsk, Deposit, Erase, Fetch};
@@ -20,6 +21,7 @@ use swarm_proto::wire::mailbox::{CardAsk, Deposit, Erase, Fetch};
 use crate::chance::{Chance, seed_of};
 use crate::check::Fault;
 use crate::queue::{index, number};
+use crate::road::Asker;
 use crate::world::{What, World};
 
 /// A correspondent's number, from 0.
@@ -340,7 +342,7 @@ impl World {
         let message = self.request(person, ask, reply_key_hash);
         if let Some((path, message)) = path.zip(message) {
             self.depart(
-                person,
+                Asker::Person(person),
                 ask.id,
                 path,
                 ask.request.clone(),
@@ -370,18 +372,7 @@ impl World {
                     return None;
                 };
                 let side = reader.side(epoch)?;
-                let terms = FetchTerms {
-                    ask: terms,
-                    after: *after,
-                    answer: ask.answer,
-                };
-                Message::Fetch(Fetch {
-                    keys: *keys,
-                    after: *after,
-                    time,
-                    answer: ask.answer,
-                    signature: statements.fetch(&side.read, keys, &terms),
-                })
+                signed_fetch(&statements, &side.read, ask.answer, keys, *after, terms)
             }
             Request::CardAsk { keys } => {
                 let epoch = self.network.scale.epoch_of(time);
@@ -520,6 +511,25 @@ impl World {
             self.totals.letters_stored = self.totals.letters_stored.saturating_add(1);
         }
     }
+}
+
+/// A fetch as its holder reads it.
+pub(crate) fn signed_fetch(
+    statements: &Statements<'_>,
+    read: &SecretKey,
+    answer: SizeClass,
+    keys: &MailboxKeys,
+    after: Cursor,
+    ask: AskTerms,
+) -> Message {
+    let terms = FetchTerms { ask, after, answer };
+    Message::Fetch(Fetch {
+        keys: *keys,
+        after,
+        time: ask.time,
+        answer,
+        signature: statements.fetch(read, keys, &terms),
+    })
 }
 
 /// A letter was stored, in the history.

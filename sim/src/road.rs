@@ -19,10 +19,31 @@ use crate::links::Node;
 use crate::queue::index;
 use crate::world::{Parcel, World};
 
+/// Who asks, and is told the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    Person(u32),
+    /// The persona of a relay, in one of that one's lives.
+    Persona {
+        relay: u32,
+        life: u32,
+    },
+}
+
+impl Asker {
+    /// Where it is in the network.
+    fn node(self) -> Node {
+        match self {
+            Self::Person(person) => Node::Person(person),
+            Self::Persona { relay, .. } => Node::Relay(relay),
+        }
+    }
+}
+
 /// A request on its way to a holder, or its answer on the way back.
 #[derive(Debug)]
 pub(crate) struct Trip {
-    person: u32,
+    asker: Asker,
     ask: AskId,
     /// Relays in the order of the road; one of them for a direct question.
     path: Vec<u32>,
@@ -45,7 +66,7 @@ impl World {
     /// Sends a request along a path. The outcome is told to the correspondent's machine.
     pub(crate) fn depart(
         &mut self,
-        person: u32,
+        asker: Asker,
         ask: AskId,
         path: Vec<u32>,
         request: Request,
@@ -54,7 +75,7 @@ impl World {
     ) {
         self.totals.asks = self.totals.asks.saturating_add(1);
         let trip = Trip {
-            person,
+            asker,
             ask,
             path,
             hop: 0,
@@ -62,14 +83,14 @@ impl World {
             reply_key_hash,
             load: Load::There(message),
         };
-        self.go(Node::Person(person), trip);
+        self.go(asker.node(), trip);
     }
 
     /// Asks a relay for its member list over a direct, anonymous link.
     pub(crate) fn ask_list(&mut self, person: u32, ask: AskId, source: Source, question: ListAsk) {
         let path = self.number_of(&source.key.node_id()).into_iter().collect();
         let trip = Trip {
-            person,
+            asker: Asker::Person(person),
             ask,
             path,
             hop: 0,
@@ -209,18 +230,28 @@ impl World {
                 Ok(Message::ListPart(part)) => judge_list(part, &self.network, &*self.crypto),
                 Ok(_) | Err(_) => None,
             };
-            self.tell_person(trip.person, Told::Listed { ask, part });
+            self.tell_asker(trip.asker, Told::Listed { ask, part });
             return;
         };
         let network = Arc::clone(&self.network);
         let answer = answer.and_then(|message| {
-            let now = self.unix();
+            let now = match trip.asker {
+                Asker::Person(_) => self.unix(),
+                Asker::Persona { relay, .. } => self.now_of(relay).unix,
+            };
             judge(&request, message, &network, &*self.crypto, now)
         });
         if answer.is_err() {
             self.totals.asks_failed = self.totals.asks_failed.saturating_add(1);
         }
-        self.tell_person(trip.person, Told::Answered { ask, answer });
+        self.tell_asker(trip.asker, Told::Answered { ask, answer });
+    }
+
+    fn tell_asker(&mut self, asker: Asker, input: Told) {
+        match asker {
+            Asker::Person(person) => self.tell_person(person, input),
+            Asker::Persona { relay, life } => self.tell_companion(relay, life, input),
+        }
     }
 
     /// One more stretch of the way.
@@ -232,12 +263,23 @@ impl World {
     /// Delays of a trip are drawn by its correspondent. It goes over streams, so what is lost is sent again.
     fn trip_delay(&mut self, trip: &Trip) -> u64 {
         let links = &self.links;
-        let Some(person) = self.people.get_mut(index(trip.person)) else {
+        let chance = match trip.asker {
+            Asker::Person(person) => {
+                let person = self.people.get_mut(index(person));
+                person.map(|person| &mut person.chance)
+            }
+            Asker::Persona { relay, .. } => {
+                let host = self.hosts.get_mut(index(relay));
+                let companion = host.and_then(|host| host.companion.as_mut());
+                companion.map(|companion| &mut companion.chance)
+            }
+        };
+        let Some(chance) = chance else {
             return 1;
         };
-        let mut delay = links.delay(&mut person.chance);
+        let mut delay = links.delay(chance);
         for _ in 0..RESENDS_MAX {
-            match links.carry(&mut person.chance) {
+            match links.carry(chance) {
                 Some(_) => break,
                 None => delay += RESEND_US,
             }

@@ -46,6 +46,8 @@ pub struct Scenario {
     pub sweep_hours: u16,
     /// Watchers of each relay; 0 if each goes by its own tries.
     pub watchers: u8,
+    /// Whether each relay has a persona that reads letters of its own.
+    pub personas: bool,
     /// Whose arithmetic.
     pub cryptography: Cryptography,
     /// Whether every message is encoded and read back; costs about a tenth of the time.
@@ -87,6 +89,7 @@ impl Scenario {
             repair_below: 4,
             sweep_hours: 24,
             watchers: 0,
+            personas: false,
             cryptography: Cryptography::Null,
             weigh_messages: true,
         }

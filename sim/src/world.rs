@@ -13,6 +13,7 @@ use swarm_proto::effects::{Command, Effects, Input};
 use swarm_proto::id::{EnvelopeId, NetworkId, NodeId};
 use swarm_proto::members::possession::Score;
 use swarm_proto::network::Network;
+use swarm_proto::relay::Readings;
 use swarm_proto::time::{Hour, Instant, Now, UnixTime};
 use swarm_proto::wire::Message;
 
@@ -47,6 +48,8 @@ pub struct World {
     pub(crate) history: History,
     pub(crate) effects: Effects,
     pub(crate) next_stream: u64,
+    /// What personas were shown, by the number of the holder.
+    pub(crate) shown: BTreeMap<u32, Readings>,
     numbers: BTreeMap<NodeId, u32>,
     queue: Queue<What>,
     parcels: Slab<Parcel>,
@@ -57,6 +60,7 @@ pub struct World {
 pub(crate) enum What {
     WakeRelay(u32),
     WakePerson(u32),
+    WakePersona { relay: u32, life: u32 },
     Disk { relay: u32, life: u32 },
     Parcel(u32),
     Gone { relay: u32, peer: u32 },
@@ -109,6 +113,7 @@ impl World {
             history: History::new(),
             effects: Effects::default(),
             next_stream: 0,
+            shown: BTreeMap::new(),
             queue: Queue::new(),
             parcels: Slab::new(),
             network,
@@ -331,6 +336,7 @@ impl World {
         match what {
             What::WakeRelay(relay) => self.wake_relay(relay),
             What::WakePerson(person) => self.wake_person(person),
+            What::WakePersona { relay, life } => self.wake_companion(relay, life),
             What::Disk { relay, life } => self.disk_done(relay, life),
             What::Parcel(parcel) => match self.parcels.take(parcel) {
                 Some(Parcel::Told {
@@ -422,6 +428,7 @@ impl What {
             Self::Write(person) => (10, person, 0),
             Self::Poll(person) => (11, person, 0),
             Self::HourChecked(hour) => (12, hour, 0),
+            Self::WakePersona { relay, life } => (13, relay, life),
         }
     }
 }

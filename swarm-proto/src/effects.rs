@@ -132,6 +132,19 @@ pub enum Command {
         /// How many relays it is the median of.
         compared: usize,
     },
+    /// How holders served the letters of this relay's persona, since it was told last ([CAN-7]).
+    Readings(Vec<Reading>),
+}
+
+/// How one holder served letters that it had signed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The holder.
+    pub holder: NodeId,
+    /// Letters that it was asked for.
+    pub asked: u16,
+    /// Of these, how many it did not show.
+    pub failed: u16,
 }
 
 /// What a relay's machine asks for.

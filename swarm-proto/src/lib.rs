@@ -3,7 +3,7 @@
 //! Read the modules in the order of a letter's road:
 //!
 //! 1. [`address`]: an account and the mailbox address that it has today
-//! 2. [`envelope`]: the sealed bytes that relays keep
+//! 2. [`envelope`]: the sealed bytes that relays keep; [`seal`]: how they are sealed
 //! 3. [`members`] and [`place`]: who keeps what
 //! 4. [`onion`]: how a request reaches a holder without telling who asks
 //! 5. [`wire`]: every message, byte by byte
@@ -40,6 +40,7 @@ pub mod reconcile;
 pub mod relay;
 #[cfg(test)]
 mod rig;
+pub mod seal;
 pub mod standing;
 pub mod store;
 pub mod time;

@@ -182,6 +182,9 @@ pub const ERRANDS_MAX: usize = 256;
 /// Questions that one correspondent has under way: under the streams that a guard allows a client.
 pub const ASKS_IN_FLIGHT_MAX: usize = 12;
 
+/// Letters that a relay's persona will read again, about 400 bytes each; while there are more it writes none ([CAN-2]).
+pub const PERSONA_LETTERS_MAX: usize = 1_024;
+
 /// Effects that one step may emit; more is a bug.
 pub const EFFECTS_PER_STEP: usize = 4_096;
 

@@ -14,7 +14,7 @@ use rand_core::SeedableRng;
 use crate::context::Context;
 use crate::crypto::Signature;
 use crate::effects::{
-    Command, Effects, Event, Input, OpId, Origin, PeerChange, PlotId, PlotTicket, SignId,
+    Command, Effects, Event, Input, OpId, Origin, PeerChange, PlotId, PlotTicket, Reading, SignId,
     SignTicket, StreamId, Ticket,
 };
 use crate::id::{NodeId, NodeKey};
@@ -72,6 +72,16 @@ pub struct Relay {
     sweeps: Sweeps,
     standing: Standing,
     pledges: Pledges,
+    readings: Readings,
+}
+
+/// What the relay's persona was shown by all holders together ([CAN-7]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readings {
+    /// Letters that holders were asked for.
+    pub asked: u64,
+    /// Of these, how many were not shown.
+    pub failed: u64,
 }
 
 /// How a relay stands, for its operator.
@@ -91,6 +101,8 @@ pub struct RelayState {
     pub pledge_class: u8,
     /// What challenges came to.
     pub pledge: PledgeCounts,
+    /// As [`Relay::readings`].
+    pub readings: Readings,
 }
 
 /// Why a relay wants to be woken.
@@ -140,6 +152,7 @@ impl Relay {
             sweeps: Sweeps::new(now),
             standing: Standing::new(now),
             pledges,
+            readings: Readings::default(),
         }
     }
 
@@ -242,6 +255,11 @@ impl Relay {
         self.standing.judgement(&self.context, id)
     }
 
+    /// What its persona was shown by the holders of its letters.
+    pub fn readings(&self) -> Readings {
+        self.readings
+    }
+
     /// What the operator is shown.
     pub fn state(&self) -> RelayState {
         RelayState {
@@ -252,6 +270,7 @@ impl Relay {
             standing: self.standing(),
             pledge_class: self.pledges.class(),
             pledge: self.pledges.counts(),
+            readings: self.readings,
         }
     }
 
@@ -537,6 +556,10 @@ impl Relay {
             Command::Clocks { ahead_ms, compared } => {
                 clock::judge(&mut self.context, ahead_ms, compared, out);
             }
+            Command::Readings(readings) => {
+                self.readings.add(&readings);
+                self.context.possession.get_mut().read(&readings);
+            }
         }
     }
 
@@ -554,6 +577,15 @@ impl Relay {
             .wake(&mut self.context, now, &mut self.pledges, out);
         let silent = self.pledges.wake(now);
         self.judged(silent, out);
+    }
+}
+
+impl Readings {
+    fn add(&mut self, readings: &[Reading]) {
+        for reading in readings {
+            self.asked = self.asked.saturating_add(reading.asked.into());
+            self.failed = self.failed.saturating_add(reading.failed.into());
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use poste::driver::{Courier, CourierConfig, Secrets};
+use poste_link::courier::{Courier, CourierConfig, Secrets};
 use poste_link::network_file::NetworkFile;
 use swarm_proto::address::{Account, Context, OwnerSide};
 use swarm_proto::client::{Command, CommandId, Event, Pinned, Source, Trouble};
@@ -190,7 +190,7 @@ impl Correspondent {
             } => Ok(Fetched {
                 envelopes: rows.into_iter().map(|(_, envelope)| envelope).collect(),
                 complete,
-                holders,
+                holders: holders.len(),
             }),
             Event::Failed { why, .. } => Err(why),
             other => panic!("no answer to a fetch: {other:?}"),

@@ -10,9 +10,9 @@ use poste_link::network_file::NetworkFileFailure;
 use crate::account::{BadAccountId, BadWords};
 use crate::conversation::CannotSeal;
 use crate::conversation::letter::BadLetter;
-use crate::driver::CourierFailure;
 use crate::home::HomeError;
 use crate::invitation::BadInvitation;
+use poste_link::courier::CourierFailure;
 
 /// Why a command ended badly.
 #[derive(Debug, thiserror::Error)]

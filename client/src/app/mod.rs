@@ -32,12 +32,12 @@ pub use failure::{EXIT_USAGE, Failure};
 use crate::account;
 use crate::contacts::{self, Contact};
 use crate::conversation::letter::{Content, Letter, LetterId};
-use crate::driver::unix_now;
 use crate::home::{Change, Home, HomeError, Setting, Unlock, Work};
 use crate::identity::{IDENTITY_KEY, Identity};
 use crate::inbox::Received;
 use crate::invitation::{Invitation, RELAYS_MAX, RelayAt};
 use crate::outbox::Posted;
+use poste_link::courier::unix_now;
 
 /// An open home.
 pub struct App {

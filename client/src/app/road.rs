@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{App, Failure, pins};
-use crate::driver::{Courier, CourierConfig, Secrets};
 use crate::home::PathState;
+use poste_link::courier::{Courier, CourierConfig, Secrets};
 
 /// An open way into the network.
 pub struct Road {

@@ -17,10 +17,10 @@ use swarm_proto::wire::refusal::{Refusal, name_of};
 use super::road::Road;
 use super::{App, Failure};
 use crate::conversation::letter::LetterId;
-use crate::driver::unix_now;
 use crate::home::Record;
 use crate::inbox::Received;
 use crate::outbox::{Posted, Progress};
+use poste_link::courier::unix_now;
 
 /// A visit of one account.
 pub struct Visit<'a> {

@@ -10,13 +10,13 @@ use swarm_proto::address::{Account, AccountKey, Context, NoMailbox};
 use swarm_proto::hash;
 use swarm_proto::limits;
 use swarm_proto::mailbox::statements::{Statements, card_digest};
+use swarm_proto::seal;
 use swarm_proto::store::{Card, MailboxKeys};
 use swarm_proto::time::{Epoch, Hour, TimeScale, UnixTime};
 use swarm_proto::wire::codec::{Malformed, Reader, Writer};
 use zeroize::Zeroizing;
 
 use super::first_contact::InboxPublicKey;
-use crate::cipher;
 
 /// What a card says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl CardText {
         plain.resize(PLAIN_BYTES, 0);
         let key = card_key(owner.key(), terms.salt, terms.epoch);
         let aad = aad(&side.keys, terms.sequence, terms.expires);
-        let sealed = cipher::seal(&key, nonce, &aad, &plain).ok_or(NoMailbox)?;
+        let sealed = seal::seal(&key, nonce, &aad, &plain).ok_or(NoMailbox)?;
         let signature = statements.card(
             &side.read,
             &side.keys,
@@ -110,7 +110,7 @@ impl CardText {
         }
         let aad = aad(&keys, card.sequence, card.expires);
         let key = card_key(owner, salt, epoch);
-        let mut plain = cipher::open(&key, &aad, &card.sealed).ok_or(BadCard::Sealed)?;
+        let mut plain = seal::open(&key, &aad, &card.sealed).ok_or(BadCard::Sealed)?;
         Ok(Self::read(std::mem::take(&mut *plain).into())?)
     }
 
@@ -188,7 +188,7 @@ pub enum BadCard {
 const VERSION: u8 = 1;
 const WELCOME: u8 = 0;
 const CLOSED: u8 = 1;
-const PLAIN_BYTES: usize = limits::CARD_BYTES - cipher::OVERHEAD_BYTES;
+const PLAIN_BYTES: usize = limits::CARD_BYTES - seal::OVERHEAD_BYTES;
 /// Days that a card lies: somebody who reads once a month can be written to.
 pub const CARD_DAYS: u8 = 30;
 

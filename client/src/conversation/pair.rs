@@ -5,13 +5,12 @@
 
 use swarm_proto::address::AccountKey;
 use swarm_proto::envelope::{Envelope, EnvelopeHeader, SizeClass};
-use swarm_proto::hash;
+use swarm_proto::seal;
 use swarm_proto::store::MailboxKeys;
 use zeroize::Zeroizing;
 
 use super::CannotOpen;
 use super::letter::{BadLetter, Letter};
-use crate::cipher;
 
 /// Who writes to whom, and under what.
 #[derive(Clone, Copy)]
@@ -39,7 +38,7 @@ impl Line<'_> {
     ) -> Result<Vec<u8>, BadLetter> {
         let room = room(header.size);
         let plain = Zeroizing::new(letter.fill(room)?);
-        let sealed = cipher::seal(&self.key(), nonce, &header.encode(), &plain);
+        let sealed = seal::seal(&self.key(), nonce, &header.encode(), &plain);
         sealed.ok_or(BadLetter::TooLong {
             bytes: plain.len(),
             bytes_max: room,
@@ -53,7 +52,7 @@ impl Line<'_> {
     /// [`CannotOpen::Malformed`] if the writer's program is wrong.
     pub fn open(&self, envelope: &Envelope) -> Result<Letter, CannotOpen> {
         let aad = envelope.header().encode();
-        let plain = cipher::open(&self.key(), &aad, envelope.sealed_body());
+        let plain = seal::open(&self.key(), &aad, envelope.sealed_body());
         let mut plain = plain.ok_or(CannotOpen::NotForThisKey)?;
         let letter = Letter::read(std::mem::take(&mut *plain).into())?;
         Ok(letter)
@@ -61,12 +60,11 @@ impl Line<'_> {
 
     fn key(&self) -> Zeroizing<[u8; 32]> {
         let direction = u8::from(self.writer > self.reader);
-        let parts: [&[u8]; 3] = [self.p, &[direction], &self.keys.read];
-        Zeroizing::new(hash::derive("poste pair letter 1", &parts))
+        seal::pair_key(self.p, direction, self.keys)
     }
 }
 
 /// Bytes that a letter with its padding has in an envelope of this class.
 pub const fn room(size: SizeClass) -> usize {
-    size.body_bytes() - cipher::OVERHEAD_BYTES
+    size.body_bytes() - seal::OVERHEAD_BYTES
 }

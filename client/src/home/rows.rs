@@ -5,11 +5,11 @@ use bytes::Bytes;
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
 use swarm_proto::hash;
 use swarm_proto::id::hex;
+use swarm_proto::seal;
 use swarm_proto::wire::codec::{Reader, Writer};
 use zeroize::Zeroizing;
 
 use super::{HomeError, Record, Table, disk, random};
-use crate::cipher;
 
 /// What rows are sealed with and named by.
 pub(super) struct RowKeys {
@@ -44,12 +44,12 @@ impl RowKeys {
         let mut writer = Writer::default();
         record.encode(&mut writer);
         let plain = Zeroizing::new(writer.finish());
-        let sealed = cipher::seal(&self.sealing, &random()?, &aad(R::TABLE, name), &plain);
+        let sealed = seal::seal(&self.sealing, &random()?, &aad(R::TABLE, name), &plain);
         sealed.ok_or_else(|| damaged(R::TABLE, name))
     }
 
     fn open<R: Record>(&self, name: &[u8; 32], sealed: &[u8]) -> Result<R, HomeError> {
-        let plain = cipher::open(&self.sealing, &aad(R::TABLE, name), sealed)
+        let plain = seal::open(&self.sealing, &aad(R::TABLE, name), sealed)
             .ok_or_else(|| damaged(R::TABLE, name))?;
         let mut reader = Reader::new(Bytes::copy_from_slice(&plain));
         let malformed = |source| HomeError::RowMalformed {

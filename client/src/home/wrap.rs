@@ -11,11 +11,11 @@ use argon2::{Algorithm, Argon2, Params};
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use swarm_proto::hash;
+use swarm_proto::seal;
 use swarm_proto::wire::codec::{Malformed, Reader, Writer};
 use zeroize::Zeroizing;
 
 use super::{HomeError, random};
-use crate::cipher;
 
 /// What opens a home.
 pub enum Unlock<'a> {
@@ -59,7 +59,7 @@ pub(super) fn wrap(
     head.u32(work.memory_kib).u32(work.passes).put(&salt);
     let mut row = head.finish();
     let wrapping_key = stretch(unlock, work, &salt)?;
-    let sealed = cipher::seal(&wrapping_key, &random()?, &row, data_key);
+    let sealed = seal::seal(&wrapping_key, &random()?, &row, data_key);
     row.extend_from_slice(&sealed.ok_or(HomeError::KeyRowDamaged)?);
     let checksum = checksum(&row);
     row.extend_from_slice(&checksum);
@@ -84,7 +84,7 @@ pub(super) fn unwrap(row: &[u8], unlock: &Unlock<'_>) -> Result<Zeroizing<[u8; 3
     };
     let wrapping_key = stretch(unlock, head.work, &head.salt)?;
     let (aad, sealed) = body.split_at_checked(HEAD_BYTES).unwrap_or((body, &[]));
-    let opened = cipher::open(&wrapping_key, aad, sealed).ok_or(wrong)?;
+    let opened = seal::open(&wrapping_key, aad, sealed).ok_or(wrong)?;
     let key = <[u8; 32]>::try_from(opened.as_slice()).map_err(|_| HomeError::KeyRowDamaged)?;
     Ok(Zeroizing::new(key))
 }
@@ -198,7 +198,7 @@ const NO_WORK: Work = Work {
 };
 /// version, kind, memory, passes, salt
 const HEAD_BYTES: usize = 1 + 1 + 4 + 4 + 16;
-const ROW_BYTES: usize = HEAD_BYTES + cipher::OVERHEAD_BYTES + 32 + 16;
+const ROW_BYTES: usize = HEAD_BYTES + seal::OVERHEAD_BYTES + 32 + 16;
 /// 1 GiB: sixteen times the default.
 const MEMORY_KIB_MAX: u32 = 1024 * 1024;
 const PASSES_MAX: u32 = 64;

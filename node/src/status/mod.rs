@@ -53,6 +53,8 @@ pub struct Status {
     pub watching: Watching,
     /// The disk that it has pledged, and what challenges came to.
     pub pledge: Pledge,
+    /// What holders showed to its persona.
+    pub readings: Readings,
     /// Its links.
     pub links: Links,
     /// Onions that came.
@@ -304,6 +306,16 @@ pub struct Pledge {
     pub wrong: u64,
     /// How many were not answered in time.
     pub silent: u64,
+}
+
+/// What the holders of its persona's letters showed since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Readings {
+    /// Letters that holders who had signed for them were asked for.
+    pub asked: u64,
+    /// Of these, how many were not shown.
+    pub failed: u64,
 }
 
 /// How another relay was found to keep what it had.

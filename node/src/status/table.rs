@@ -49,6 +49,7 @@ pub fn table(status: &Status, voice: Voice) -> String {
     row("sweeps", sweeps(status, voice));
     row("watches", watching(status, voice));
     row("pledge", pledge(status, voice));
+    row("readings", readings(status));
     row("disk", disk(status, voice));
     row("clock", clock(status, voice));
     let refused: u64 = status.refusals.values().sum();
@@ -132,6 +133,13 @@ fn sweeps(status: &Status, voice: Voice) -> String {
         let failed = format!("{} relays not counted on", sweeps.failed);
         format!("{text}; {}", voice.warn(&failed))
     }
+}
+
+fn readings(status: &Status) -> String {
+    format!(
+        "{} letters of its own asked for at those who signed for them, {} not shown",
+        status.readings.asked, status.readings.failed
+    )
 }
 
 fn watching(status: &Status, voice: Voice) -> String {

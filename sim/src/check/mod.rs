@@ -143,6 +143,8 @@ pub struct Totals {
     pub letters_failed: u64,
     /// Letters that reached their readers.
     pub letters_read: u64,
+    /// Letters that personas wrote.
+    pub personas_wrote: u64,
     /// Mailboxes read completely.
     pub reads: u64,
     /// Readings that failed.

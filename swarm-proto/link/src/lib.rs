@@ -9,6 +9,7 @@
 //! 3. [`Links`]: a relay's links to many others, opened on demand
 //! 4. [`Serve`]: what comes in, behind caps and deadlines
 //! 5. [`network_file`]: how a program learns which network it belongs to
+//! 6. [`courier`]: the loop that drives a correspondent's machine over links of its own
 //!
 //! What bodies mean is no concern of this crate. Source: `docs/spec/links.md` and
 //! `docs/spec/formats.md`, *Frames on a link*.
@@ -17,6 +18,7 @@ mod accept;
 mod admission;
 mod config;
 mod counts;
+pub mod courier;
 mod endpoint;
 mod frame;
 mod hello;

@@ -53,6 +53,7 @@ enum Task {
     Fetch {
         keys: MailboxKeys,
         readers: BTreeMap<NodeId, Reading>,
+        declined: BTreeSet<NodeId>,
         after: Cursor,
         rows: Rows,
     },
@@ -73,11 +74,11 @@ enum Task {
 type Rows = BTreeMap<EnvelopeId, (Tick, Envelope)>;
 
 /// How far one holder was read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Reading {
     after: Cursor,
     ended: bool,
-    rows: u32,
+    listed: Vec<EnvelopeId>,
     bytes: u64,
 }
 
@@ -124,6 +125,7 @@ impl Errand {
                     Task::Fetch {
                         keys,
                         readers,
+                        declined: BTreeSet::new(),
                         after,
                         rows: Rows::new(),
                     },
@@ -295,7 +297,7 @@ impl Errand {
                 let reading = readers.entry(holder).or_insert(Reading {
                     after: *after,
                     ended: false,
-                    rows: 0,
+                    listed: Vec::new(),
                     bytes: 0,
                 });
                 if !take_page(reading, rows, page) {
@@ -320,6 +322,11 @@ impl Errand {
         if let (Task::CardAsk { answers, .. }, Refusal::NotFound) = (&mut self.task, refusal) {
             answers.insert(holder, None);
             return;
+        }
+        if let Task::Fetch { declined, .. } = &mut self.task
+            && !may_refuse_a_reader(refusal)
+        {
+            declined.insert(holder);
         }
         self.tried.insert(holder);
         self.trouble = Trouble::Refused(refusal);
@@ -355,7 +362,7 @@ impl Errand {
                 }
                 self.refused_for_good().map(|why| Event::Failed { id, why })
             }
-            Task::Fetch { readers, rows, .. } => self.read(network, holders, readers, rows),
+            Task::Fetch { .. } => self.read(network, holders),
             Task::CardAsk { answers, .. } => self.carded(network, holders, answers),
             Task::CardPut { done, .. } | Task::Delete { done, .. } => {
                 if *done {
@@ -373,19 +380,25 @@ impl Errand {
     }
 
     /// Whether enough holders were read, or no more can be.
-    fn read(
-        &self,
-        network: &Network,
-        holders: &[NodeId],
-        readers: &BTreeMap<NodeId, Reading>,
-        rows: &Rows,
-    ) -> Option<Event> {
-        let ended = readers.values().filter(|reading| reading.ended).count();
+    fn read(&self, network: &Network, holders: &[NodeId]) -> Option<Event> {
+        let Task::Fetch {
+            readers,
+            declined,
+            rows,
+            ..
+        } = &self.task
+        else {
+            return None;
+        };
         let complete = all_read(readers, network, holders);
         if !complete && self.rounds < ROUNDS_MAX {
             return None;
         }
-        if ended == 0 {
+        let ended = readers.iter().filter(|(_, reading)| reading.ended);
+        let ended: Vec<(NodeId, Vec<EnvelopeId>)> = ended
+            .map(|(id, reading)| (*id, reading.listed.clone()))
+            .collect();
+        if ended.is_empty() {
             return Some(Event::Failed {
                 id: self.id,
                 why: self.trouble,
@@ -395,6 +408,7 @@ impl Errand {
             id: self.id,
             rows: in_order(rows),
             holders: ended,
+            declined: declined.iter().copied().collect(),
             complete,
         })
     }
@@ -588,9 +602,10 @@ fn take_page(reading: &mut Reading, rows: &mut Rows, page: Page) -> bool {
     for (arrival, envelope) in page.rows {
         let id = envelope.id();
         let length = u64::try_from(envelope.bytes().len()).unwrap_or(u64::MAX);
-        reading.rows = reading.rows.saturating_add(1);
+        reading.listed.push(id);
         reading.bytes = reading.bytes.saturating_add(length);
-        if reading.rows > limits::MAILBOX_ENVELOPES_MAX * limits::REPLICA_QUOTA_FACTOR
+        let listed = u32::try_from(reading.listed.len()).unwrap_or(u32::MAX);
+        if listed > limits::MAILBOX_ENVELOPES_MAX * limits::REPLICA_QUOTA_FACTOR
             || reading.bytes > limits::MAILBOX_BYTES_MAX * u64::from(limits::REPLICA_QUOTA_FACTOR)
         {
             return false;
@@ -655,6 +670,29 @@ fn supersedes(one: &Card, other: &Card) -> core::cmp::Ordering {
 /// Holders that are read so that every envelope with W receipts is seen: R - W + 1.
 fn readers_wanted(network: &Network) -> usize {
     usize::from(network.holders.saturating_sub(network.receipts)) + 1
+}
+
+/// Whether a holder may say this to a reader who asks as he should: for a reason of the moment, of his list or of
+/// the road ([FET-6]).
+fn may_refuse_a_reader(refusal: Refusal) -> bool {
+    match refusal {
+        Refusal::Clock { .. }
+        | Refusal::Restarted { .. }
+        | Refusal::TooBusy { .. }
+        | Refusal::WrongHolder
+        | Refusal::HopUnreachable => true,
+        Refusal::NoCapability
+        | Refusal::Expired { .. }
+        | Refusal::TooLarge
+        | Refusal::MailboxFull
+        | Refusal::OpenLaneFull
+        | Refusal::StampNeeded { .. }
+        | Refusal::DiskFull
+        | Refusal::NotFound
+        | Refusal::UnknownMessage { .. }
+        | Refusal::WrongNetwork
+        | Refusal::WrongVersion { .. } => false,
+    }
 }
 
 /// Whether a refusal will be the same at the next try ([PTH-6]).

@@ -5,6 +5,7 @@
 //! shall not decide who sees every onion. Who is in the list and for how long is `members/list.rs`.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -14,7 +15,7 @@ use super::path::pick;
 use super::{ASK_LIFE, AskId, Client, Effect, Event, JudgedPart, Source};
 use crate::id::{NodeId, NodeKey};
 use crate::limits;
-use crate::members::{Inserted, VerifiedRecord};
+use crate::members::{Inserted, Snapshot, VerifiedRecord};
 use crate::network::Network;
 use crate::time::{Instant, Now};
 use crate::wire::members::{ListAsk, ListPart};
@@ -279,6 +280,17 @@ impl Client {
             self.view.completed(now);
             self.pin(now, out);
         }
+        self.advance_waiting(now, out);
+    }
+
+    /// Takes the list of the relay beside it: one source, whole and verified, that need agree with nobody.
+    pub(super) fn given(&mut self, now: Now, members: Arc<Snapshot>, out: &mut Vec<Effect>) {
+        let is_news = self.view.replace(&self.network, members, now);
+        if is_news || !self.ready {
+            out.push(Effect::Report(Event::Members(self.view.snapshot())));
+        }
+        self.ready = true;
+        self.pin(now, out);
         self.advance_waiting(now, out);
     }
 

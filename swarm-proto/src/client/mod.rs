@@ -5,12 +5,14 @@
 //! [`Effect::Ask`] into an onion (it has the secrets that sign a fetch), sends it to the path's guard and
 //! gives the judged answer back ([`judge`]). Letters, contacts and the durable outbox are the program's.
 //!
-//! The member list: `lists.rs`. Paths: `path.rs`. What a command needs until it is done: `errand.rs`.
+//! The member list: `lists.rs`. Paths: `path.rs`. What a command needs until it is done: `errand.rs`. What a relay's
+//! own correspondent does all day: [`persona`].
 
 mod errand;
 mod judge;
 mod lists;
 mod path;
+pub mod persona;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +25,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
 
 use crate::envelope::{Envelope, SizeClass};
-use crate::id::{NodeId, NodeKey};
+use crate::id::{EnvelopeId, NodeId, NodeKey};
 use crate::limits;
 use crate::mailbox::receipt::{Promise, Receipt};
 use crate::members::view::View;
@@ -96,6 +98,9 @@ pub enum Input {
         /// The answer.
         answer: Result<Message, AskFailure>,
     },
+    /// The list of a relay that this machine lives beside: it has compared it with others', and is not asked for
+    /// it again and again ([CAN-9]).
+    Members(Arc<Snapshot>),
     /// A part of a member list, judged; or nothing, if it could not be had.
     Listed {
         /// The question.
@@ -249,8 +254,11 @@ pub enum Event {
         id: CommandId,
         /// The union of what the holders have after the cursor, in order, each verified to be of this mailbox.
         rows: Vec<(Cursor, Envelope)>,
-        /// Holders that were read to the end.
-        holders: usize,
+        /// Holders that were read to the end, and what each of them listed after the cursor; as many ids for each
+        /// as a reading takes rows ([FET-5]).
+        holders: Vec<(NodeId, Vec<EnvelopeId>)>,
+        /// Holders that declined to be read for no reason of the moment ([FET-6]).
+        declined: Vec<NodeId>,
         /// Whether enough holders were read that every durable envelope is among the rows.
         complete: bool,
     },
@@ -340,6 +348,7 @@ impl Client {
             } => self.cancel(id),
             Input::Command { id, command } => self.command(now, id, command, out),
             Input::Answered { ask, answer } => self.answered(now, ask, answer, out),
+            Input::Members(members) => self.given(now, members, out),
             Input::Listed { ask, part } => self.listed(now, ask, part, out),
             Input::Wake => self.wake(now, out),
         }

@@ -7,6 +7,7 @@
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
+use crate::effects::Reading;
 use crate::id::{EnvelopeId, NodeId};
 use crate::limits;
 use crate::mailbox::receipt::Promise;
@@ -132,6 +133,19 @@ impl Possession {
         let failed = score.is_failed();
         score.add(of, missing, at);
         !failed && score.is_failed()
+    }
+
+    /// What holders showed to this relay's persona ([CAN-7]).
+    pub(crate) fn read(&mut self, readings: &[Reading]) {
+        for reading in readings {
+            if self.sums.len() >= limits::MEMBERS_MAX && !self.sums.contains_key(&reading.holder) {
+                continue;
+            }
+            let sums = self.sums.entry(reading.holder).or_default();
+            let failed = reading.failed.min(reading.asked);
+            sums.asked = sums.asked.saturating_add(reading.asked.into());
+            sums.failed = sums.failed.saturating_add(failed.into());
+        }
     }
 
     /// What was found in this epoch, for the watchers of each relay ([STD-6]).

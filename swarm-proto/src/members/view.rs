@@ -63,6 +63,12 @@ impl View {
         self.list.completed(now.unix);
     }
 
+    /// Takes another machine's list in the place of its own, sharing its memory. True if the members changed.
+    pub(crate) fn replace(&mut self, network: &Network, members: Arc<Snapshot>, now: Now) -> bool {
+        self.list = MemberList::from_snapshot(network.scale, members);
+        self.refresh(network, now)
+    }
+
     /// Drops what lapsed and makes what came count. True if the members changed.
     pub(crate) fn refresh(&mut self, network: &Network, now: Now) -> bool {
         self.list.expire(now.unix);

@@ -1,11 +1,13 @@
 //! Whatever a relay is told, in whatever order, it goes on.
 
+use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::effects::{Input, PeerChange, StreamId};
+use crate::effects::{Command, Input, PeerChange, Reading, StreamId};
+use crate::relay::Readings;
 use crate::rig::{Rig, owner};
 use crate::store::{Cursor, MailboxKeys, MemStore, NotKept, StoreDone};
 use crate::time::{Instant, Tick};
@@ -160,4 +162,28 @@ fn a_relay_that_was_woken_has_its_next_deadline_ahead() {
         let (due, _) = node.relay.deadline().unwrap();
         assert!(due > rig.now.mono);
     }
+}
+
+/// [CAN-7]
+#[test]
+fn a_relay_adds_up_what_its_persona_was_shown() {
+    let mut rig = Rig::new(3);
+    let reading = |holder: usize, asked, failed| Reading {
+        holder: rig.nodes[holder].key.node_id(),
+        asked,
+        failed,
+    };
+    let told = [
+        vec![reading(1, 3, 1), reading(2, 2, 0)],
+        vec![reading(1, 1, 1)],
+    ];
+    for readings in told {
+        rig.input(0, Input::Command(Command::Readings(readings)));
+        rig.run();
+    }
+    let expected = Readings {
+        asked: 6,
+        failed: 2,
+    };
+    assert_eq!(rig.nodes[0].relay.state().readings, expected);
 }

@@ -1,4 +1,4 @@
-//! The relay's program around a disk that lies as `TEST_LIE` says: `drops:N` or `names:N`, N of a million envelopes.
+//! The relay's program around a disk that lies as `TEST_LIE` says: `drops:N`, `names:N` or `hides:N`, N of a million envelopes.
 
 use std::process::ExitCode;
 
@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     let lie = match kind {
         "drops" => Lie::Drops { per_million },
         "names" => Lie::KeepsNames { per_million },
+        "hides" => Lie::RefusesReaders { per_million },
         _ => return ExitCode::from(2),
     };
     poste_node::main_with(std::env::args_os().collect(), None, liar::parts(lie))

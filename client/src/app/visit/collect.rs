@@ -23,10 +23,10 @@ use crate::contacts::Contact;
 use crate::conversation::card::{self, CardTerms, CardText, Policy};
 use crate::conversation::letter::LetterId;
 use crate::conversation::{Desk, Via};
-use crate::driver::{Secrets, unix_now};
 use crate::identity::{MailboxKind, OwnMailbox};
 use crate::inbox::{self, Reading, Received, Taken};
 use crate::outbox::{self, Owed};
+use poste_link::courier::{Secrets, unix_now};
 
 /// Mailboxes being read.
 struct Round {
@@ -110,13 +110,14 @@ impl Visit<'_> {
                 rows,
                 holders,
                 complete,
+                ..
             } => {
                 let Some(mailbox) = round.under.remove(&id) else {
                     return Ok(());
                 };
                 let gathered = &mut round.gathered;
                 gathered.polled += 1;
-                gathered.holders = gathered.holders.min(holders);
+                gathered.holders = gathered.holders.min(holders.len());
                 gathered.complete &= complete;
                 let came = take_in(self.app, &mailbox, &rows, complete, gathered)?;
                 gathered.new += came.len();

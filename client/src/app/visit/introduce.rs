@@ -17,8 +17,8 @@ use crate::contacts::{Contact, State};
 use crate::conversation::Desk;
 use crate::conversation::card::{self, CardText, Policy};
 use crate::conversation::letter::LetterId;
-use crate::driver::{Secrets, unix_now};
 use crate::outbox::Posted;
+use poste_link::courier::{Secrets, unix_now};
 
 /// What a search for a card came to.
 enum Search {

@@ -18,9 +18,9 @@ use crate::app::{App, Failure};
 use crate::contacts::Contact;
 use crate::conversation::letter::LetterId;
 use crate::conversation::{CannotSeal, Desk, Sealed};
-use crate::driver::{Secrets, unix_now};
 use crate::home::Record;
 use crate::outbox::{Posted, Progress, Setback};
+use poste_link::courier::{Secrets, unix_now};
 
 /// A deposit that the machine works on.
 struct Under {

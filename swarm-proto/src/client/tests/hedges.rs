@@ -92,7 +92,7 @@ fn the_pages_of_late_holders_complete_a_reading() {
     else {
         panic!("{told:?}")
     };
-    assert_eq!((*holders, *complete), (3, true));
+    assert_eq!((holders.len(), *complete), (3, true));
 }
 
 /// [PTH-9]: a holder that fails is replaced at once, however silent another one is.
@@ -119,4 +119,48 @@ fn a_pause_beside_a_silent_holder_ends_in_time() {
     assert_eq!(asked(&rig), 2);
     rig.advance(Duration::from_millis(500));
     assert_eq!(asked(&rig), 3);
+}
+
+/// [FET-4], [FET-6]: who was read to the end and what he listed, and who declined for no reason of the moment.
+#[test]
+fn a_reading_tells_what_each_holder_listed_and_who_declined() {
+    let mut rig = silence();
+    rig.command(1, fetch_all(&rig));
+    let deposit = rig.letter(&owner(PERSON, 0), 1);
+    let id = deposit.envelope.id();
+    let row = (rig.network.scale.tick_of(rig.now.unix), deposit.envelope);
+    let refusal = |refusal| Ok(Message::Refusal(refusal));
+    let busy = Refusal::TooBusy { retry_after_ms: 9 };
+    let full = Page {
+        rows: alloc::vec![row],
+        ..Page::default()
+    };
+    for (at, said) in [
+        refusal(Refusal::NoCapability),
+        refusal(busy),
+        Ok(Message::Page(full)),
+        last_page(),
+        last_page(),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        answer(&mut rig, at, said);
+    }
+    let told = rig.told();
+    let Some(Event::Fetched {
+        holders, declined, ..
+    }) = over(&told)
+    else {
+        panic!("{told:?}")
+    };
+    let holder = |at: usize| rig.asks()[at].path.holder();
+    assert_eq!(declined.as_slice(), [holder(0)]);
+    let listed: BTreeMap<NodeId, Vec<EnvelopeId>> = holders.iter().cloned().collect();
+    let expected = [
+        (holder(2), alloc::vec![id]),
+        (holder(3), Vec::new()),
+        (holder(4), Vec::new()),
+    ];
+    assert_eq!(listed, expected.into_iter().collect());
 }

@@ -358,3 +358,24 @@ fn a_list_with_a_false_record_is_thrown_away() {
     members[0].record.puzzle = 12;
     assert!(judge_list(part(&members), &rig.network, &rig.crypto).is_none());
 }
+
+/// [CAN-9]
+#[test]
+fn a_machine_beside_a_relay_takes_its_list_and_asks_nobody() {
+    let mut rig = Rig::new(10);
+    rig.join(0);
+    let members = rig.nodes[0].relay.members();
+    rig.person(Input::Members(Arc::clone(&members)));
+    let told = rig.told();
+    assert!(matches!(
+        told.as_slice(),
+        [Event::Members(_), Event::Pinned(_)]
+    ));
+    let client = &rig.person.as_ref().unwrap().client;
+    assert!(client.is_ready() && Arc::ptr_eq(&client.members(), &members));
+    rig.command(1, letter(&rig, 1));
+    assert!(matches!(over(&rig.told()), Some(Event::Stored { .. })));
+    // The same list again is no news.
+    rig.person(Input::Members(members));
+    assert_eq!(rig.told(), []);
+}

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant, SystemTime};
 
-use poste_link::{
+use crate::{
     AskFailure as LinkAskFailure, Endpoint, EndpointFailure, Frame, Greeting, LinkConfig, Links,
     Target,
 };
@@ -50,7 +50,7 @@ pub struct Secrets {
 pub struct CourierConfig {
     /// The network.
     pub network: Arc<Network>,
-    /// Relays that give the member list.
+    /// Relays that give the member list; none for a program that hands one in.
     pub sources: Vec<Source>,
     /// The pins of earlier days.
     pub pinned: Pinned,
@@ -61,7 +61,14 @@ pub struct CourierConfig {
 /// Carries commands into the network; handles are cheap and all mean the same one.
 #[derive(Clone, Debug)]
 pub struct Courier {
-    commands: mpsc::Sender<(CommandId, Command, Arc<Secrets>)>,
+    wanted: mpsc::Sender<Wanted>,
+}
+
+/// What the program hands in.
+#[derive(Debug)]
+enum Wanted {
+    Command(CommandId, Command, Arc<Secrets>),
+    Members(Arc<Snapshot>),
 }
 
 /// Why a courier cannot start.
@@ -94,7 +101,7 @@ impl Courier {
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<(Self, mpsc::Receiver<Event>), CourierFailure> {
-        let socket = poste_link::bind(config.bind).map_err(|source| CourierFailure::Socket {
+        let socket = crate::bind(config.bind).map_err(|source| CourierFailure::Socket {
             addr: config.bind,
             source,
         })?;
@@ -114,7 +121,7 @@ impl Courier {
             seed,
             read_clocks(start),
         );
-        let (commands, wanted) = mpsc::channel(COMMANDS_MAX);
+        let (wanted, asked) = mpsc::channel(COMMANDS_MAX);
         let (events, told) = mpsc::channel(EVENTS_MAX);
         let (answers, answered) = mpsc::channel(ANSWERS_MAX);
         let driver = Driver {
@@ -132,15 +139,21 @@ impl Courier {
             stop: stop.clone(),
         };
         tracker.spawn(async move {
-            driver.run(wanted, answered).await;
+            driver.run(asked, answered).await;
             endpoint.close().await;
         });
-        Ok((Self { commands }, told))
+        Ok((Self { wanted }, told))
     }
 
     /// Hands a command in. `false` if the loop has ended.
     pub async fn command(&self, id: CommandId, command: Command, secrets: Arc<Secrets>) -> bool {
-        self.commands.send((id, command, secrets)).await.is_ok()
+        let wanted = Wanted::Command(id, command, secrets);
+        self.wanted.send(wanted).await.is_ok()
+    }
+
+    /// Hands in the list of a relay that runs in the same process. `false` if the loop has ended.
+    pub async fn members(&self, members: Arc<Snapshot>) -> bool {
+        self.wanted.send(Wanted::Members(members)).await.is_ok()
     }
 }
 
@@ -158,7 +171,7 @@ struct Driver {
 impl Driver {
     async fn run(
         mut self,
-        mut wanted: mpsc::Receiver<(CommandId, Command, Arc<Secrets>)>,
+        mut wanted: mpsc::Receiver<Wanted>,
         mut answered: mpsc::Receiver<Input>,
     ) {
         let stop = self.stop.clone();
@@ -167,10 +180,13 @@ impl Driver {
             let input = tokio::select! {
                 () = stop.cancelled() => return,
                 Some(input) = answered.recv() => input,
-                Some((id, command, secrets)) = wanted.recv() => {
-                    self.secrets.insert(id, secrets);
-                    Input::Command { id, command }
-                }
+                Some(wanted) = wanted.recv() => match wanted {
+                    Wanted::Command(id, command, secrets) => {
+                        self.secrets.insert(id, secrets);
+                        Input::Command { id, command }
+                    }
+                    Wanted::Members(members) => Input::Members(members),
+                },
                 () = tokio::time::sleep(wait) => Input::Wake,
             };
             let mut effects = Vec::new();
@@ -467,7 +483,7 @@ fn read_clocks(start: StdInstant) -> Now {
 }
 
 /// This machine's clock.
-pub(crate) fn unix_now() -> UnixTime {
+pub fn unix_now() -> UnixTime {
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     UnixTime(unix.map_or(0, |unix| {
         u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)

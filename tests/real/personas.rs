@@ -1,0 +1,56 @@
+//! Relays read letters of their own from each other, as anybody would: real processes.
+
+use std::time::{Duration, Instant};
+
+use poste_node::devnet::DevnetLauncher;
+use poste_tests::net::{Net, until};
+
+use crate::RELAY;
+
+const LAZY_RELAY: &str = env!("CARGO_BIN_EXE_test-lazy-relay");
+
+/// What all relays' personas together asked for and were not shown.
+async fn readings(net: &Net) -> (u64, u64) {
+    let (mut asked, mut failed) = (0, 0);
+    for index in 0..net.nodes() {
+        if let Some(status) = net.status(index).await {
+            asked += status.readings.asked;
+            failed += status.readings.failed;
+        }
+    }
+    (asked, failed)
+}
+
+/// [CAN-2] [CAN-7] [CAN-8]: the letters are stored and shown by relays that know nothing of personas, and a relay
+/// with one stops as fast as one without.
+#[tokio::test]
+async fn relays_read_their_own_letters_and_then_find_who_shows_none() {
+    let mut net = Net::start(RELAY, 12).await;
+    let start = Instant::now();
+    until("relays have read letters of their own", async || {
+        readings(&net).await.0 >= 12
+    })
+    .await;
+    let (asked, failed) = readings(&net).await;
+    println!("{asked} readings after {:?}", start.elapsed());
+    assert_eq!(failed, 0, "of {asked}");
+
+    let took = net.stop(3).await;
+    assert!(took < Duration::from_secs(2), "{took:?} until it stopped");
+    let lazy = DevnetLauncher {
+        exe: "env".into(),
+        relay_args_prefix: vec!["TEST_LIE=hides:1000000".into(), LAZY_RELAY.into()],
+    };
+    net.restart_as(3, lazy).await;
+    let start = Instant::now();
+    until(
+        "a relay that shows readers nothing has failed",
+        async || readings(&net).await.1 > 0,
+    )
+    .await;
+    println!(
+        "{:?} readings, failed ones {:?} later",
+        readings(&net).await,
+        start.elapsed()
+    );
+}
