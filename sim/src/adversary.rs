@@ -51,7 +51,14 @@ impl Lie {
                     arrival: row.arrival,
                 })
             }
-            (Self::Drops { .. } | Self::KeepsNames { .. } | Self::Fetches { .. }, _) => None,
+            (
+                Self::Drops { .. }
+                | Self::KeepsNames { .. }
+                | Self::KeepsSectors { .. }
+                | Self::RefusesReaders { .. }
+                | Self::Fetches { .. },
+                _,
+            ) => None,
         }
     }
 
@@ -59,7 +66,10 @@ impl Lie {
     pub fn keeps_sector(&self, sector: u32) -> bool {
         match self {
             Self::KeepsSectors { sectors } => sector < *sectors,
-            Self::Drops { .. } | Self::KeepsNames { .. } => true,
+            Self::Drops { .. }
+            | Self::KeepsNames { .. }
+            | Self::RefusesReaders { .. }
+            | Self::Fetches { .. } => true,
         }
     }
 

@@ -87,14 +87,15 @@ impl Disk {
             return None;
         }
         let (_, op, request) = self.waiting.pop_front()?;
-        let instead = self.lie.and_then(|lie| match lie {
-            Lie::Fetches { .. } => self.hoard.instead(&request),
-            Lie::Drops { .. } | Lie::KeepsNames { .. } => lie.instead(&request),
-        });
+        let instead = match self.lie {
+            Some(Lie::Fetches { .. }) => self.hoard.instead(&request),
+            Some(lie) => lie.instead(&request),
+            None => None,
+        };
         let mut done = instead.unwrap_or_else(|| self.store.apply(request.clone()));
         match self.lie {
             Some(Lie::Fetches { per_million }) => self.hoard.bend(per_million, &mut done),
-            Some(lie @ (Lie::Drops { .. } | Lie::KeepsNames { .. })) => lie.bend(&mut done),
+            Some(lie) => lie.bend(&mut done),
             None => {}
         }
         Some((op, request, done))

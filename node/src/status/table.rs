@@ -97,17 +97,6 @@ fn links(status: &Status) -> String {
     )
 }
 
-fn holds(status: &Status) -> String {
-    let held = &status.held;
-    format!(
-        "{} envelopes ({}) in {} mailboxes, {} deposits not at all holders yet",
-        held.envelopes,
-        bytes(held.bytes),
-        held.mailboxes,
-        held.copies_unfinished
-    )
-}
-
 fn repair(status: &Status, voice: Voice) -> String {
     let repair = &status.repair;
     let text = format!(
