@@ -82,8 +82,8 @@ impl Story {
         self.relays_die().await?;
         self.the_short_letter_expires().await?;
         self.the_dead_one_is_replaced().await?;
-        self.the_liar_is_found_out().await?;
         self.bob_reads().await?;
+        self.the_liar_is_found_out().await?;
         self.report.ok = self.held && self.report.lost == 0;
         self.report.table(self.voice, self.started.elapsed());
         Ok(self.report.clone())
@@ -347,59 +347,10 @@ impl Story {
         Ok(())
     }
 
-    async fn the_liar_is_found_out(&mut self) -> Result<(), DemoFailure> {
-        let title =
-            format!("Relay {LIAR} has lost every byte since the start, and says it has all");
-        let why = "No chain, no coin: siblings have it prove its copies, watchers put it out.";
-        let mut step = self.voice.step(9, &title, why);
-        step.wait("sweeps, reports to its watchers, and their votes");
-        self.report.liars = 1;
-        let swarm = self.swarm()?;
-        let until = Instant::now() + VERDICT_WAIT;
-        let mut seen = swarm.liar_seen().await;
-        let is_out = |one: &Standing| {
-            let network = &one.network;
-            let votes = network.watchers > 0 && network.suspend >= network.majority;
-            votes || network.suspended_epochs > 0
-        };
-        while !(seen.len() > 1 && seen.iter().all(|(_, one)| is_out(one))) {
-            if Instant::now() > until {
-                break;
-            }
-            tokio::time::sleep(VERDICT_LOOK).await;
-            seen = swarm.liar_seen().await;
-        }
-        let agree = seen.iter().filter(|(_, one)| is_out(one)).count();
-        let best = seen.iter().max_by_key(|(_, one)| one.network.suspend);
-        if let Some((index, one)) = best {
-            let network = &one.network;
-            step.say(format_args!(
-                "relay {index}: {} of its {} watchers want it suspended, {} suffice",
-                network.suspend, network.watchers, network.majority
-            ));
-            if let Some(share) = one.share {
-                step.say(format_args!(
-                    "by its own {} sweeps: {} letters missing that it had had, score {share:.2}",
-                    one.ranges, one.missing
-                ));
-            }
-        }
-        let held = agree > 1 && agree == seen.len();
-        self.report.suspended = usize::from(held);
-        self.held &= step.end(
-            held,
-            format_args!(
-                "{agree} of {} honest relays know; what it had is copied elsewhere",
-                seen.len()
-            ),
-        );
-        Ok(())
-    }
-
     async fn bob_reads(&mut self) -> Result<(), DemoFailure> {
         let title = "Bob comes back, on another network address, and fetches";
         let why = "He asks several holders, so that no single one can keep a letter from him.";
-        let mut step = self.voice.step(10, title, why);
+        let mut step = self.voice.step(9, title, why);
         let mut missing = self.expected()?;
         let expected: usize = missing.values().sum();
         let mut fetches_ms = Vec::new();
@@ -443,6 +394,55 @@ impl Story {
             held,
             format_args!(
                 "{delivered} of {expected} letters, equal by BLAKE3, and not the short one"
+            ),
+        );
+        Ok(())
+    }
+
+    async fn the_liar_is_found_out(&mut self) -> Result<(), DemoFailure> {
+        let title =
+            format!("Relay {LIAR} has lost every byte since the start, and says it has all");
+        let why = "No chain, no coin: siblings have it prove its copies, watchers put it out.";
+        let mut step = self.voice.step(10, &title, why);
+        step.wait("sweeps, reports to its watchers, and their votes");
+        self.report.liars = 1;
+        let swarm = self.swarm()?;
+        let until = Instant::now() + VERDICT_WAIT;
+        let mut seen = swarm.liar_seen().await;
+        let is_out = |one: &Standing| {
+            let network = &one.network;
+            let votes = network.watchers > 0 && network.suspend >= network.majority;
+            votes || network.suspended_epochs > 0
+        };
+        while !(seen.len() > 1 && seen.iter().all(|(_, one)| is_out(one))) {
+            if Instant::now() > until {
+                break;
+            }
+            tokio::time::sleep(VERDICT_LOOK).await;
+            seen = swarm.liar_seen().await;
+        }
+        let agree = seen.iter().filter(|(_, one)| is_out(one)).count();
+        let best = seen.iter().max_by_key(|(_, one)| one.network.suspend);
+        if let Some((index, one)) = best {
+            let network = &one.network;
+            step.say(format_args!(
+                "relay {index}: {} of its {} watchers want it suspended, {} suffice",
+                network.suspend, network.watchers, network.majority
+            ));
+            if let Some(share) = one.share {
+                step.say(format_args!(
+                    "by its own {} sweeps: {} letters missing that it had had, score {share:.2}",
+                    one.ranges, one.missing
+                ));
+            }
+        }
+        let held = agree > 1 && agree == seen.len();
+        self.report.suspended = usize::from(held);
+        self.held &= step.end(
+            held,
+            format_args!(
+                "{agree} of {} honest relays know; what it had is copied elsewhere",
+                seen.len()
             ),
         );
         Ok(())

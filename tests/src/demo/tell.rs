@@ -187,7 +187,7 @@ impl Report {
                 self.copies_after_repair.to_string(),
             ),
             (
-                "relays that lied, and were found out",
+                "relays that lied, were found out",
                 format!("{}, {}", self.liars, self.suspended),
             ),
             ("deposit until stored, median", ms(self.deposit_ms_p50)),
