@@ -43,16 +43,7 @@ pub fn table(status: &Status, voice: Voice) -> String {
             status.discovery.connected
         ),
     );
-    row(
-        "links",
-        format!(
-            "{} of {} with relays, {} of {} from correspondents",
-            status.links.members,
-            status.links.members_max,
-            status.links.clients,
-            status.links.clients_max
-        ),
-    );
+    row("links", links(status));
     row(
         "holds",
         format!(
@@ -65,13 +56,7 @@ pub fn table(status: &Status, voice: Voice) -> String {
     );
     row("repair", repair(status, voice));
     row("sweeps", sweeps(status, voice));
-    row(
-        "readings",
-        format!(
-            "{} letters of its own asked for at those who signed for them, {} not shown",
-            status.readings.asked, status.readings.failed
-        ),
-    );
+    row("readings", readings(status));
     row("disk", disk(status, voice));
     row("clock", clock(status, voice));
     let refused: u64 = status.refusals.values().sum();
@@ -125,6 +110,21 @@ fn sweeps(status: &Status, voice: Voice) -> String {
         let failed = format!("{} relays not counted on", sweeps.failed);
         format!("{text}; {}", voice.warn(&failed))
     }
+}
+
+fn links(status: &Status) -> String {
+    let links = &status.links;
+    format!(
+        "{} of {} with relays, {} of {} from correspondents",
+        links.members, links.members_max, links.clients, links.clients_max
+    )
+}
+
+fn readings(status: &Status) -> String {
+    format!(
+        "{} letters of its own asked for at those who signed for them, {} not shown",
+        status.readings.asked, status.readings.failed
+    )
 }
 
 /// What is known of another relay, and what follows, in words.
