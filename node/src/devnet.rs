@@ -344,7 +344,7 @@ fn network_file(plan: &DevnetPlan, relays: &[DevnetRelay]) -> NetworkFile {
         certificates: 0,
         suspend_window: 1,
         suspend_epochs: 1,
-        // A letter every twelve seconds of each relay, and the first readings within a minute.
+        // A letter every seven seconds of each relay, and the first readings within a minute.
         readings: 60,
         ..network.verdicts
     };

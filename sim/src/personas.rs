@@ -14,7 +14,7 @@ use swarm_proto::client::{
 use swarm_proto::crypto::SecretKey;
 use swarm_proto::effects::{Command, Input, Reading};
 use swarm_proto::mailbox::statements::{AskTerms, Statements};
-use swarm_proto::relay::Readings;
+use swarm_proto::relay::{Readings, Relay};
 use swarm_proto::time::HOUR_MINUTES;
 use swarm_proto::wire::Message;
 
@@ -93,7 +93,7 @@ impl World {
         let Some(host) = self.host_mut(relay).filter(|host| host.life == life) else {
             return;
         };
-        let members = host.relay.as_ref().map(|relay| relay.members());
+        let members = host.relay.as_ref().map(Relay::members);
         let Some(woken) = host.companion.as_mut() else {
             return;
         };

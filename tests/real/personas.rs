@@ -1,5 +1,7 @@
 //! Relays read letters of their own from each other, as anybody would: real processes.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use poste_node::devnet::DevnetLauncher;
@@ -21,11 +23,26 @@ async fn readings(net: &Net) -> (u64, u64) {
     (asked, failed)
 }
 
+/// The names of all files below a folder.
+fn files(dir: &Path) -> BTreeSet<PathBuf> {
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            names.extend(files(&path));
+        } else {
+            names.insert(path);
+        }
+    }
+    names
+}
+
 /// [CAN-2] [CAN-7] [CAN-8]: the letters are stored and shown by relays that know nothing of personas, and a relay
 /// with one stops as fast as one without.
 #[tokio::test]
 async fn relays_read_their_own_letters_and_then_find_who_shows_none() {
     let mut net = Net::start(RELAY, 12).await;
+    let before = files(net.home(5).dir());
     let start = Instant::now();
     until("relays have read letters of their own", async || {
         readings(&net).await.0 >= 12
@@ -34,6 +51,8 @@ async fn relays_read_their_own_letters_and_then_find_who_shows_none() {
     let (asked, failed) = readings(&net).await;
     println!("{asked} readings after {:?}", start.elapsed());
     assert_eq!(failed, 0, "of {asked}");
+
+    assert_eq!(files(net.home(5).dir()), before, "nothing of it is on disk");
 
     let took = net.stop(3).await;
     assert!(took < Duration::from_secs(2), "{took:?} until it stopped");

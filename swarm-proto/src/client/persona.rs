@@ -1,5 +1,5 @@
 //! A relay's own correspondent: it writes letters to itself and reads them back later, to see which holders
-//! serve what they signed for ([CAN-1] to [CAN-10], `docs/spec/canaries.md`).
+//! serve what they signed for ([CAN-1] to [CAN-9], `docs/spec/canaries.md`).
 //!
 //! Sweeps show that a relay has the bytes, not that it gives them to readers. A persona is a reader like any
 //! other: its letters are sealed, addressed, deposited and fetched by the functions that people's are, over
@@ -10,7 +10,7 @@
 //! driver gives its commands to a [`Client`](super::Client) of its own, and that one's events back. What follows
 //! from a failed reading is decided elsewhere. Nothing of it is kept across a restart ([CAN-8]).
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -59,6 +59,10 @@ pub enum Input<'a> {
 
 /// What the persona asks for.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a few at a visit, carried out at once"
+)]
 pub enum Effect {
     /// Give this to its machine.
     Give {
@@ -90,8 +94,8 @@ struct Letter {
     ends: UnixTime,
     /// Who signed for it.
     holders: Vec<NodeId>,
-    /// When it will be read, the last first.
-    due: Vec<UnixTime>,
+    /// When its mailbox is to be read for its sake; `None` once that was done.
+    due: Option<UnixTime>,
 }
 
 /// A reading under way.
@@ -246,18 +250,18 @@ impl Persona {
         });
     }
 
-    /// Reads each mailbox of which a letter is due, as a whole ([CAN-3]).
+    /// Reads each mailbox of which a letter is due, as a whole ([CAN-3]); forgets those of which none will be.
     fn read(&mut self, now: Now, out: &mut Vec<Effect>) {
         let margin = self.network.scale.minutes(MARGIN_MINUTES);
-        let looks: Vec<Mailbox> = self.reading.values().map(|look| look.mailbox).collect();
+        let looks = self.reading.values().map(|look| look.mailbox);
+        let planned = self.letters.values().filter(|letter| letter.due.is_some());
+        let live: BTreeSet<Mailbox> = planned.map(|letter| letter.mailbox).chain(looks).collect();
         self.letters.retain(|_, letter| {
-            let is_over = letter.due.is_empty() && !looks.contains(&letter.mailbox);
-            letter.ends > now.unix.plus(margin) && !is_over
+            letter.ends > now.unix.plus(margin) && live.contains(&letter.mailbox)
         });
-        let is_due = |letter: &&Letter| letter.due.last().is_some_and(|at| *at <= now.unix);
-        let due = self.letters.values().filter(is_due);
-        let mut due: Vec<(Option<UnixTime>, Mailbox)> = due
-            .map(|letter| (letter.due.last().copied(), letter.mailbox))
+        let due = self.letters.values();
+        let mut due: Vec<(UnixTime, Mailbox)> = due
+            .filter_map(|letter| Some((letter.due.filter(|at| *at <= now.unix)?, letter.mailbox)))
             .collect();
         due.sort_unstable();
         for (_, mailbox) in due {
@@ -279,32 +283,29 @@ impl Persona {
             self.reading.insert(id, Look { mailbox, begun });
             for letter in self.letters.values_mut() {
                 if letter.mailbox == mailbox {
-                    letter.due.retain(|at| *at > now.unix);
+                    letter.due = letter.due.filter(|at| *at > now.unix);
                 }
             }
             out.push(Effect::Give { id, command, read });
         }
     }
 
-    /// Remembers a letter that is stored, and draws when it will be read ([CAN-3]).
+    /// Remembers a letter that is stored, and draws when its mailbox will be read for its sake ([CAN-3]).
     fn keep(&mut self, now: Now, mailbox: Mailbox, promise: &Promise, receipts: &[Receipt]) {
         let scale = self.network.scale;
-        let mut due: Vec<UnixTime> = (0..READS)
-            .map(|_| now.unix.plus(scale.minutes(self.age_minutes())))
-            .collect();
-        due.sort_unstable_by(|one, other| other.cmp(one));
+        let age = scale.minutes(self.age_minutes());
         let letter = Letter {
             mailbox,
             stored: now.unix,
             ends: scale.hour_start(promise.expires),
             holders: receipts.iter().map(|one| one.holder.node_id()).collect(),
-            due,
+            due: Some(now.unix.plus(age)),
         };
         self.letters.insert(promise.id, letter);
     }
 
-    /// What a reading says of those who had signed for letters that are old and not about to end ([CAN-4] to
-    /// [CAN-6]).
+    /// What a reading says of those who had signed ([CAN-4]) and could be read ([CAN-5]), for letters that are old
+    /// and not about to end ([CAN-6]).
     fn judge(
         &self,
         now: Now,
@@ -381,14 +382,14 @@ impl core::fmt::Debug for Persona {
     }
 }
 
-/// Mailboxes in an epoch: so many that most have one letter, and a reading of each meets other holders.
-const CONTACTS: u64 = 16;
+/// Mailboxes in an epoch: few, so that one reading is about several letters and all of them cost about what one
+/// person's program costs; not one only, so that they meet more holders.
+const CONTACTS: u64 = 12;
 /// What people's programs choose unless they are told otherwise.
 const EXPIRY: ExpiryClass = ExpiryClass::Days14;
-/// Times that a letter is read.
-const READS: usize = 3;
-/// Readings that come of one letter: three times three of its five holders, of whom three have signed.
-const READINGS_PER_LETTER: u16 = 5;
+/// Readings that come of one letter: three have signed for it, so more would be the same again. For the sake of each
+/// letter its mailbox is read once, with two letters in it that are old enough, at three of five holders.
+const READINGS_PER_LETTER: u16 = 3;
 /// The age at which a letter is read at last: 13 days.
 const AGE_MINUTES_MAX: u64 = 13 * EPOCH_MINUTES;
 /// 1, 2, 4 ... 256 hours, and from there on to 13 days.

@@ -179,7 +179,7 @@ fn its_letters_are_small_ordinary_ones_in_the_mailboxes_of_a_pair() {
 fn it_makes_about_as_many_readings_as_the_network_wants_at_all_ages() {
     let mut scene = scene(2);
     let start = scene.now.unix;
-    let (mut written, mut asked) = (0_u32, 0_u32);
+    let (mut written, mut asked, mut fetches) = (0_u32, 0_u32, 0);
     let (mut ages, mut mailboxes) = (BTreeSet::new(), BTreeSet::new());
     let mut made: BTreeMap<Mailbox, UnixTime> = BTreeMap::new();
     while scene.now.unix < start.plus(Duration::from_secs(28 * 86_400)) {
@@ -197,6 +197,7 @@ fn it_makes_about_as_many_readings_as_the_network_wants_at_all_ages() {
             });
         }
         for (id, ..) in wanted.fetches {
+            fetches += 1;
             let mailbox = scene.persona.reading[&id].mailbox;
             let hours = scene.now.unix.distance(made[&mailbox]).as_secs() / 3_600;
             ages.insert(hours.checked_ilog2());
@@ -211,9 +212,10 @@ fn it_makes_about_as_many_readings_as_the_network_wants_at_all_ages() {
         assert!(scene.persona.letters() < 300);
     }
     assert!(
-        (110..230).contains(&written),
+        (200..360).contains(&written),
         "{written} letters in 14 days"
     );
+    assert!(fetches < written * 2, "{fetches} readings of mailboxes");
     // One of three that were read had signed; in a network 1.8 of them have.
     let readings = f64::from(asked) * 1.8 / 28.0;
     assert!(
@@ -221,7 +223,7 @@ fn it_makes_about_as_many_readings_as_the_network_wants_at_all_ages() {
         "{readings} readings a day"
     );
     assert!(ages.len() >= 8, "{ages:?}");
-    assert!(mailboxes.len() > 200, "{} mailboxes", mailboxes.len());
+    assert!(mailboxes.len() > 28 * 8, "{} mailboxes", mailboxes.len());
 }
 
 /// [CAN-4], [CAN-5], [CAN-7]
@@ -283,17 +285,14 @@ fn a_letter_that_is_young_or_about_to_end_charges_nobody() {
 
 /// [CAN-5]: whoever did not answer, or could not be asked, is not among those who are judged.
 #[test]
-fn a_reading_that_fails_as_a_whole_charges_nobody_and_the_letter_is_read_again() {
+fn a_reading_that_fails_as_a_whole_charges_nobody() {
     let mut scene = scene(6);
     let (deposit, id) = scene.stored(&[1, 2, 3]);
     let look = scene.read(&deposit);
-    let before = scene.persona.letters[&id].due.len();
+    assert_eq!(scene.persona.letters[&id].due, None);
     let why = crate::client::Trouble::Unreachable;
     assert_eq!(scene.tell(&Event::Failed { id: look, why }).readings, []);
     assert!(scene.persona.reading.is_empty());
-    if before > 0 {
-        scene.read(&deposit);
-    }
 }
 
 /// [CAN-2]
