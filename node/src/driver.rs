@@ -245,7 +245,7 @@ struct Driver {
     gate: Arc<Gate>,
     store: Store,
     stored: mpsc::Sender<(OpId, StoreDone)>,
-    plot: PlotWorkers,
+    plot: PlotWorkers<PlotId>,
     memory: Memory,
     keys: Keys,
     tally: Arc<Tally>,

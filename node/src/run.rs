@@ -128,6 +128,7 @@ fn start(
         core: core.clone(),
         told: pledge.class,
         progress: Arc::clone(&progress),
+        counted: None,
     };
     keeper
         .start(tracker, stop.clone())

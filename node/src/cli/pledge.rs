@@ -118,6 +118,9 @@ impl Scene {
         let bar = bar(&size, self.plot.file_bytes());
         let (labels, mut told) = (u64::from(self.pledge.labels), size.complete);
         for sector in size.complete..size.wanted {
+            if self.plot.has(sector) {
+                continue;
+            }
             let all = labels * u64::from(self.pledge.layers);
             let made = self.plot.make(sector, |left| {
                 let share = self.plot.file_bytes() * (all - left.min(all)) / all.max(1);

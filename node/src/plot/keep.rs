@@ -9,7 +9,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use swarm_proto::effects::{Command, Input};
 use swarm_proto::limits::PLEDGE_CLASS_MAX;
@@ -69,6 +69,8 @@ pub(crate) struct Keeper {
     /// The class that the machine was started with.
     pub(crate) told: u8,
     pub(crate) progress: Arc<Progress>,
+    /// When the sectors were counted, and how many were complete.
+    pub(crate) counted: Option<(SystemTime, u32)>,
 }
 
 impl Keeper {
@@ -85,30 +87,30 @@ impl Keeper {
                 // If the system refuses, it plots as everybody else works.
                 let _refused = rustix::process::nice(LOWEST_PRIORITY);
                 while !stop.is_cancelled() {
-                    if !self.work(&stop) {
-                        rest(&stop);
-                    }
+                    rest(&stop, self.work(&stop));
                 }
                 drop(token);
             })?;
         Ok(())
     }
 
-    /// One step towards what is wanted. `false` if there is nothing to do, or it cannot be done now.
-    fn work(&mut self, stop: &CancellationToken) -> bool {
+    /// One step towards what is wanted, and how many rests to make after it.
+    fn work(&mut self, stop: &CancellationToken) -> u32 {
         match self.step(stop) {
-            Ok(went_on) => went_on,
+            Ok(true) => 0,
+            Ok(false) => RESTS,
             Err(failure) => {
                 tracing::warn!(%failure, "the plot cannot be made larger: is the disk full?");
-                false
+                RESTS_AFTER_FAILURE
             }
         }
     }
 
+    /// `false` if there is nothing to do now.
     fn step(&mut self, stop: &CancellationToken) -> io::Result<bool> {
         let class = wanted_class(&self.pledge, &self.wish);
         let wanted = self.plot.sectors_of(class);
-        let complete = self.plot.complete()?;
+        let complete = self.count()?;
         self.progress.wanted.store(wanted, Ordering::Relaxed);
         self.progress.complete.store(complete, Ordering::Relaxed);
         if !self.tell(self.plot.class_of(complete).min(class)) {
@@ -122,7 +124,27 @@ impl Keeper {
         if complete == wanted {
             return Ok(false);
         }
-        self.plot.make(complete, |_| !stop.is_cancelled())
+        let made = self.plot.make(complete, |_| !stop.is_cancelled())?;
+        if made && !self.plot.has(complete + 1) {
+            self.counted = self.plot.stamp().map(|stamp| (stamp, complete + 1));
+        }
+        Ok(made)
+    }
+
+    /// Complete sectors. A large plot is counted only when something came or went that this thread did not see, and
+    /// before a higher class is told.
+    fn count(&mut self) -> io::Result<u32> {
+        let stamp = self.plot.stamp();
+        if let (Some(now), Some((then, complete))) = (stamp, self.counted)
+            && now == then
+            && !self.plot.take_lost()
+            && self.plot.class_of(complete) <= self.told
+        {
+            return Ok(complete);
+        }
+        let complete = self.plot.complete()?;
+        self.counted = stamp.map(|stamp| (stamp, complete));
+        Ok(complete)
     }
 
     /// `false` if the machine has no room for it: then it is told later.
@@ -140,8 +162,8 @@ impl Keeper {
 }
 
 /// A pause that `stop` ends early.
-fn rest(stop: &CancellationToken) {
-    for _ in 0..RESTS {
+fn rest(stop: &CancellationToken, rests: u32) {
+    for _ in 0..rests {
         if stop.is_cancelled() {
             return;
         }
@@ -153,4 +175,6 @@ fn rest(stop: &CancellationToken) {
 const LOWEST_PRIORITY: i32 = 19;
 /// A plot that is as wanted is looked at every two seconds.
 const RESTS: u32 = 20;
+/// A full disk is tried again every five minutes.
+const RESTS_AFTER_FAILURE: u32 = 3_000;
 const REST: Duration = Duration::from_millis(100);

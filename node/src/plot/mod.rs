@@ -12,6 +12,9 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use swarm_proto::hash;
 use swarm_proto::id::NodeKey;
@@ -29,6 +32,8 @@ pub struct Plot {
     dir: PathBuf,
     key: NodeKey,
     pledge: Pledge,
+    /// Whether a sector went since this was last asked; shared by clones.
+    lost: Arc<AtomicBool>,
 }
 
 impl Plot {
@@ -38,6 +43,7 @@ impl Plot {
             dir: dir.into(),
             key,
             pledge,
+            lost: Arc::default(),
         }
     }
 
@@ -63,6 +69,21 @@ impl Plot {
         there.sort_unstable();
         let gapless = (0..).zip(&there).take_while(|(at, sector)| at == *sector);
         Ok(u32::try_from(gapless.count()).unwrap_or(u32::MAX))
+    }
+
+    /// Whether a sector is there and whole.
+    pub fn has(&self, sector: u32) -> bool {
+        fs::metadata(self.path(sector)).is_ok_and(|kept| kept.len() == self.file_bytes())
+    }
+
+    /// Changes whenever a sector comes or goes; `None` while there is no folder.
+    pub(crate) fn stamp(&self) -> Option<SystemTime> {
+        fs::metadata(&self.dir).and_then(|dir| dir.modified()).ok()
+    }
+
+    /// Whether a sector went since the last question.
+    pub(crate) fn take_lost(&self) -> bool {
+        self.lost.swap(false, Ordering::Relaxed)
     }
 
     /// The highest class that so many complete sectors are enough for.
@@ -108,7 +129,10 @@ impl Plot {
         Ok(true)
     }
 
-    /// What to say of pages; `None` for a page that is not there or not as it was written.
+    /// What to say of pages.
+    ///
+    /// # Errors
+    /// The first sector of which a page is not there or not as it was written.
     pub fn read(&self, pages: &[PageAt], key: &[u8; 32]) -> Result<Vec<PageTag>, u32> {
         let tag = |at: &PageAt| {
             let page = self.page(*at).map_err(|_| at.sector)?;
@@ -135,10 +159,12 @@ impl Plot {
     /// # Errors
     /// If it cannot be removed.
     pub fn forget(&self, sector: u32) -> io::Result<()> {
-        match fs::remove_file(self.path(sector)) {
+        let removed = match fs::remove_file(self.path(sector)) {
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
-        }
+        };
+        self.lost.store(true, Ordering::Relaxed);
+        removed
     }
 
     /// Removes every sector from `first` on, and what an interrupted run left; says how many sectors.
