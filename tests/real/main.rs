@@ -8,6 +8,7 @@ mod discovery;
 mod hostile;
 mod liars;
 mod links;
+mod parting;
 mod poste;
 mod repair;
 mod soak;
