@@ -2,6 +2,7 @@
 //! their time is waiting, which they do side by side ([`poste_tests::net::turn`] bounds how many nets there are).
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+mod crashes;
 mod delivery;
 mod demo;
 mod discovery;
