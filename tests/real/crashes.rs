@@ -3,6 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use poste_node::status::Status;
 use poste_sim::chance::Chance;
 use poste_tests::correspondent::{Correspondent, unix_now};
 use poste_tests::net::{Net, until};
@@ -12,7 +13,11 @@ use crate::RELAY;
 
 const COPIES: usize = 5;
 const ROUNDS: usize = 3;
-const LETTERS: usize = 30;
+/// Letters of a round.
+const LETTERS: usize = 12;
+
+/// A figure that a relay tells.
+type Done = fn(&Status) -> u64;
 
 /// A network with letters, and the moments at which relays of it are killed.
 struct Crashes {
@@ -55,27 +60,32 @@ impl Crashes {
         .await;
     }
 
+    /// What each of these relays has done so far.
+    async fn done(&self, relays: &[usize], done: Done) -> Vec<u64> {
+        let mut all = Vec::new();
+        for relay in relays {
+            all.push(done(&self.net.status(*relay).await.unwrap()));
+        }
+        all
+    }
+
     /// Waits until one of these relays has done more than it had, and names it.
-    async fn first_to_do_more(
+    async fn first_beyond(
         &self,
         what: &str,
         relays: &[usize],
-        done: impl Fn(&poste_node::status::Status) -> u64,
+        before: &[u64],
+        done: Done,
     ) -> usize {
-        let mut before = Vec::new();
-        for relay in relays {
-            before.push(done(&self.net.status(*relay).await.unwrap()));
-        }
         let mut first = None;
         until(what, async || {
-            for (relay, before) in relays.iter().zip(&before) {
-                let now = done(&self.net.status(*relay).await.unwrap());
-                if now > *before {
+            for (relay, before) in relays.iter().zip(before) {
+                let status = self.net.status(*relay).await.unwrap();
+                if first.is_none() && done(&status) > *before {
                     first = Some(*relay);
-                    return true;
                 }
             }
-            false
+            first.is_some()
         })
         .await;
         first.unwrap()
@@ -83,14 +93,13 @@ impl Crashes {
 
     /// A holder dies, and one of those that copy in its place dies while it does.
     async fn in_repair(&mut self, holders: &[usize]) {
-        let dead = holders[0];
+        let pushed: Done = |status| status.repair.pushed;
+        let (dead, others) = (holders[0], &holders[1..]);
         let had = self.net.holds(dead, &self.ids).await.unwrap();
+        let before = self.done(others, pushed).await;
         self.net.kill(dead).await;
-        let worker = self
-            .first_to_do_more("somebody copies", &holders[1..], |status| {
-                status.repair.pushed
-            })
-            .await;
+        let worker = self.first_beyond("somebody copies", others, &before, pushed);
+        let worker = worker.await;
         let worker_had = self.kill_within(worker, 200).await;
         self.restart(worker, &worker_had).await;
         self.all_copied_without(Some(dead)).await;
@@ -99,13 +108,14 @@ impl Crashes {
 
     /// A holder dies while it sweeps another one.
     async fn in_sweep(&mut self, holders: &[usize]) {
-        let opened = |status: &poste_node::status::Status| status.sweeps.opened;
-        let sweeper = self
-            .first_to_do_more("somebody sweeps", holders, opened)
-            .await;
+        let opened: Done = |status| status.sweeps.opened;
+        let before = self.done(holders, opened).await;
+        let sweeper = self.first_beyond("somebody sweeps", holders, &before, opened);
+        let sweeper = sweeper.await;
         let had = self.kill_within(sweeper, 50).await;
         self.restart(sweeper, &had).await;
-        self.first_to_do_more("it sweeps again", &[sweeper], opened)
+        // It counts from nothing after a start.
+        self.first_beyond("it sweeps again", &[sweeper], &[0], opened)
             .await;
     }
 
@@ -147,25 +157,27 @@ async fn a_relay_killed_while_it_repairs_sweeps_or_leaves_has_all_it_had_and_goe
     let net = Net::start(RELAY, 12).await;
     let who = Correspondent::new(net.file(), 33);
     let since = who.epoch();
-    let mut ids = Vec::new();
-    while ids.len() < LETTERS {
-        ids.push(who.deposit_one().await.unwrap());
-    }
-    let holders = who.holders(since).await;
-    let holders: Vec<usize> = holders.iter().map(|id| net.index_of(id)).collect();
     let mut crashes = Crashes {
         net,
-        ids,
+        ids: Vec::new(),
         chance: Chance::new(seed, "crashes", 0),
     };
-    crashes.all_copied_without(None).await;
+    let mut leaver = 0;
     for round in 0..ROUNDS {
+        // Those who stood in for the dead of an earlier round have its letters already.
+        let holders = who.holders(who.epoch()).await;
+        let holders: Vec<usize> = holders.iter().map(|id| crashes.net.index_of(id)).collect();
+        for _ in 0..LETTERS {
+            crashes.ids.push(who.deposit_one().await.unwrap());
+        }
+        crashes.all_copied_without(None).await;
         crashes.in_repair(&holders).await;
         crashes.in_sweep(&holders).await;
         println!("seed {seed}: round {round} of repair and sweeps done");
+        leaver = holders[0];
     }
-    crashes.in_drain(holders[0]).await;
-    for index in (0..crashes.net.nodes()).filter(|index| *index != holders[0]) {
+    crashes.in_drain(leaver).await;
+    for index in (0..crashes.net.nodes()).filter(|index| *index != leaver) {
         let status = crashes.net.status(index).await.unwrap();
         assert_eq!(
             (status.sweeps.missing, status.sweeps.failed),
