@@ -2,12 +2,14 @@
 //! their time is waiting, which they do side by side ([`poste_tests::net::turn`] bounds how many nets there are).
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+mod crashes;
 mod delivery;
 mod demo;
 mod discovery;
 mod hostile;
 mod liars;
 mod links;
+mod parting;
 mod personas;
 mod poste;
 mod repair;

@@ -1,0 +1,191 @@
+//! A relay is killed in the middle of repairing, of sweeping and of leaving: what it had is there, and it goes on.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use poste_node::status::Status;
+use poste_sim::chance::Chance;
+use poste_tests::correspondent::{Correspondent, unix_now};
+use poste_tests::net::{Net, until};
+use swarm_proto::id::EnvelopeId;
+
+use crate::RELAY;
+
+const COPIES: usize = 5;
+const ROUNDS: usize = 3;
+/// Letters of a round.
+const LETTERS: usize = 12;
+
+/// A figure that a relay tells.
+type Done = fn(&Status) -> u64;
+
+/// A network with letters, and the moments at which relays of it are killed.
+struct Crashes {
+    net: Net,
+    ids: Vec<EnvelopeId>,
+    chance: Chance,
+}
+
+impl Crashes {
+    /// Lets a random moment of the work that has just begun come, and kills the relay in it. Gives what it had.
+    async fn kill_within(&mut self, relay: usize, most_ms: u64) -> Vec<EnvelopeId> {
+        let had = self.net.holds(relay, &self.ids).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(self.chance.below(most_ms))).await;
+        self.net.kill(relay).await;
+        had
+    }
+
+    /// Starts a relay again, which must have all that it had.
+    async fn restart(&mut self, relay: usize, had: &[EnvelopeId]) {
+        self.net.restart(relay).await;
+        let has = self.net.holds(relay, &self.ids).await.unwrap();
+        let gone = had.iter().filter(|id| !has.contains(id)).count();
+        assert_eq!(gone, 0, "relay {relay} lost what it had");
+    }
+
+    /// Waits until running relays but `leaver` have five copies of everything.
+    async fn all_copied_without(&self, leaver: Option<usize>) {
+        let net = &self.net;
+        until("five copies of everything", async || {
+            let mut copies = vec![0; self.ids.len()];
+            let others = (0..net.nodes()).filter(|index| Some(*index) != leaver);
+            for index in others.filter(|index| net.is_running(*index)) {
+                let here = net.holds(index, &self.ids).await.unwrap_or_default();
+                for (id, count) in self.ids.iter().zip(&mut copies) {
+                    *count += usize::from(here.contains(id));
+                }
+            }
+            copies.iter().all(|count| *count >= COPIES)
+        })
+        .await;
+    }
+
+    /// What each of these relays has done so far.
+    async fn done(&self, relays: &[usize], done: Done) -> Vec<u64> {
+        let mut all = Vec::new();
+        for relay in relays {
+            all.push(done(&self.net.status(*relay).await.unwrap()));
+        }
+        all
+    }
+
+    /// Waits until one of these relays has done more than it had, and names it.
+    async fn first_beyond(
+        &self,
+        what: &str,
+        relays: &[usize],
+        before: &[u64],
+        done: Done,
+    ) -> usize {
+        let mut first = None;
+        until(what, async || {
+            for (relay, before) in relays.iter().zip(before) {
+                let status = self.net.status(*relay).await.unwrap();
+                if first.is_none() && done(&status) > *before {
+                    first = Some(*relay);
+                }
+            }
+            first.is_some()
+        })
+        .await;
+        first.unwrap()
+    }
+
+    /// A holder dies, and one of those that copy in its place dies while it does.
+    async fn in_repair(&mut self, holders: &[usize]) {
+        let pushed: Done = |status| status.repair.pushed;
+        let (dead, others) = (holders[0], &holders[1..]);
+        let had = self.net.holds(dead, &self.ids).await.unwrap();
+        let before = self.done(others, pushed).await;
+        self.net.kill(dead).await;
+        let worker = self.first_beyond("somebody copies", others, &before, pushed);
+        let worker = worker.await;
+        let worker_had = self.kill_within(worker, 200).await;
+        self.restart(worker, &worker_had).await;
+        self.all_copied_without(Some(dead)).await;
+        self.restart(dead, &had).await;
+    }
+
+    /// A holder dies while it sweeps another one.
+    async fn in_sweep(&mut self, holders: &[usize]) {
+        let opened: Done = |status| status.sweeps.opened;
+        let before = self.done(holders, opened).await;
+        let sweeper = self.first_beyond("somebody sweeps", holders, &before, opened);
+        let sweeper = sweeper.await;
+        let had = self.kill_within(sweeper, 50).await;
+        self.restart(sweeper, &had).await;
+        // It counts from nothing after a start.
+        self.first_beyond("it sweeps again", &[sweeper], &[0], opened)
+            .await;
+    }
+
+    /// A holder is told to leave and dies again and again while it hands over.
+    async fn in_drain(&mut self, leaver: usize) {
+        let mut asked = self.drain(leaver);
+        for _ in 0..ROUNDS {
+            until("it is leaving", async || {
+                let status = self.net.status(leaver).await.unwrap();
+                status.repair.drained.is_some()
+            })
+            .await;
+            let had = self.kill_within(leaver, 500).await;
+            self.restart(leaver, &had).await;
+        }
+        let _lost_its_relay = asked.wait();
+        until("all is handed over", async || {
+            let status = self.net.status(leaver).await.unwrap();
+            status.repair.drained == Some(true)
+        })
+        .await;
+        self.net.stop(leaver).await;
+        self.all_copied_without(Some(leaver)).await;
+    }
+
+    fn drain(&self, relay: usize) -> Child {
+        let mut command = Command::new(RELAY);
+        command.arg("--home").arg(self.net.home(relay).dir());
+        command.args(["--json", "drain"]).stdout(Stdio::null());
+        command.stderr(Stdio::null()).spawn().unwrap()
+    }
+}
+
+/// [REP-4] [REP-5] [REP-7] [SWP-4]
+#[tokio::test]
+async fn a_relay_killed_while_it_repairs_sweeps_or_leaves_has_all_it_had_and_goes_on() {
+    let seed = unix_now().0;
+    println!("seed {seed}");
+    let net = Net::start(RELAY, 12).await;
+    let who = Correspondent::new(net.file(), 33);
+    let since = who.epoch();
+    let mut crashes = Crashes {
+        net,
+        ids: Vec::new(),
+        chance: Chance::new(seed, "crashes", 0),
+    };
+    let mut leaver = 0;
+    for round in 0..ROUNDS {
+        // Those who stood in for the dead of an earlier round have its letters already.
+        let holders = who.holders(who.epoch()).await;
+        let holders: Vec<usize> = holders.iter().map(|id| crashes.net.index_of(id)).collect();
+        for _ in 0..LETTERS {
+            crashes.ids.push(who.deposit_one().await.unwrap());
+        }
+        crashes.all_copied_without(None).await;
+        crashes.in_repair(&holders).await;
+        crashes.in_sweep(&holders).await;
+        println!("seed {seed}: round {round} of repair and sweeps done");
+        leaver = holders[0];
+    }
+    crashes.in_drain(leaver).await;
+    for index in (0..crashes.net.nodes()).filter(|index| *index != leaver) {
+        let status = crashes.net.status(index).await.unwrap();
+        assert_eq!(
+            (status.sweeps.missing, status.sweeps.failed),
+            (0, 0),
+            "{index}"
+        );
+    }
+    let found = who.fetch_since(since).await;
+    let lost = crashes.ids.iter().filter(|id| !found.contains(id)).count();
+    assert_eq!(lost, 0, "seed {seed}");
+}
