@@ -1,12 +1,15 @@
-//! Relays that lie about what they keep: what their disks say instead of the truth.
+//! Relays that lie about what they keep, and about others: what their disks and their messages say instead of the truth.
 //!
 //! A lie sits between the machine, which is the honest one, and its store. So the same lies serve in the
 //! simulator's world and around a real relay's machine, and the product itself has no evil switch.
 
 use std::collections::BTreeSet;
 
-use swarm_proto::id::EnvelopeId;
+use swarm_proto::crypto::Signature;
+use swarm_proto::id::{EnvelopeId, NodeKey};
 use swarm_proto::store::{Held, StoreDone, StoreOp};
+use swarm_proto::wire::Message;
+use swarm_proto::wire::standing::{Past, Testimony, Words};
 
 /// How a relay lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +96,38 @@ impl Lie {
             }
             (_, _) => {}
         }
+    }
+}
+
+/// Makes of what a relay says about others a slander: it tells watchers that nothing is kept, and as a watcher it
+/// calls everybody absent and wants everybody suspended.
+pub fn slander(message: &mut Message, own: &NodeKey, sign: impl Fn(&Testimony) -> Signature) {
+    match message {
+        Message::Tallies(tallies) => {
+            for tally in tallies {
+                tally.swept = tally.swept.max(1);
+                tally.missing = tally.swept;
+            }
+        }
+        Message::Testimonies(testimonies) => {
+            for one in testimonies.iter_mut().filter(|one| one.watcher == *own) {
+                one.words = Words {
+                    absent: true,
+                    last: one.words.last,
+                    suspend: true,
+                    available: Some(0),
+                    kept: Some(0),
+                    past: Past {
+                        history: u8::MAX,
+                        term: u8::MAX,
+                        times: 1,
+                    },
+                    ..Words::default()
+                };
+                one.signature = sign(one);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -19,9 +19,11 @@ use swarm_proto::relay::{Relay, RelayConfig};
 use swarm_proto::store::{StoreDone, StoreOp};
 use swarm_proto::time::{EPOCH_MINUTES, Tick};
 use swarm_proto::wire::Message;
+use swarm_proto::wire::standing::Testimony;
 use swarm_proto::wire::sweeps::Step;
 use swarm_proto::wire::verify::{Judge, Via};
 
+use crate::adversary::slander;
 use crate::chance::{Chance, seed_of};
 use crate::check::Fault;
 use crate::churn::Sessions;
@@ -44,6 +46,7 @@ pub struct Host {
     pub(crate) up_since: u64,
     pub(crate) disk: Disk,
     pub(crate) disk_destroyed: bool,
+    pub(crate) slanders: bool,
     pub(crate) clock_off_ms: i64,
     pub(crate) refusals_clock: u64,
     pub(crate) acknowledged: u64,
@@ -80,6 +83,7 @@ impl Host {
             up_since: 0,
             disk: Disk::new(scenario.disk),
             disk_destroyed: false,
+            slanders: false,
             clock_off_ms: 0,
             refusals_clock: 0,
             acknowledged: 0,
@@ -301,8 +305,20 @@ impl World {
         }
     }
 
+    /// A slanderer says other things than its machine.
+    fn bend(&self, number: u32, message: &mut Message) {
+        if let Some(host) = self.host(number).filter(|host| host.slanders) {
+            let sign = |one: &Testimony| {
+                let bytes = one.statement(&self.network_id);
+                self.crypto.sign(&host.secret, &bytes)
+            };
+            slander(message, &host.key, sign);
+        }
+    }
+
     /// Another relay is told something, if it can be reached; a first message opens the link.
-    fn send(&mut self, number: u32, to: NodeId, message: Message) {
+    fn send(&mut self, number: u32, to: NodeId, mut message: Message) {
+        self.bend(number, &mut message);
         let hoards = self.host_mut(number).and_then(|host| host.disk.hoard());
         if hoards.is_some() && is_opening(&message) {
             return;

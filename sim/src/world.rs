@@ -14,6 +14,7 @@ use swarm_proto::id::{EnvelopeId, NetworkId, NodeId};
 use swarm_proto::members::possession::Score;
 use swarm_proto::network::Network;
 use swarm_proto::relay::Readings;
+use swarm_proto::standing::Judgement;
 use swarm_proto::time::{Hour, Instant, Now, UnixTime};
 use swarm_proto::wire::Message;
 
@@ -219,6 +220,19 @@ impl World {
         if let Some(host) = self.host_mut(relay.0) {
             host.disk.corrupt(lie);
         }
+    }
+
+    /// Makes a relay say the worst of all others from here on.
+    pub fn slander(&mut self, relay: RelayNo) {
+        if let Some(host) = self.host_mut(relay.0) {
+            host.slanders = true;
+        }
+    }
+
+    /// How one relay stands with the network, by what another knows.
+    pub fn judgement(&self, by: RelayNo, of: RelayNo) -> Option<Judgement> {
+        let id = self.host(of.0)?.id();
+        Some(self.host(by.0)?.relay()?.judgement(&id))
     }
 
     pub(crate) fn lies(&self, relay: u32) -> bool {

@@ -28,7 +28,11 @@ fn number(name: &str, ordinary: u32) -> u32 {
 }
 
 fn up(world: &World) -> Vec<RelayNo> {
-    let runs = |relay: &RelayNo| world.relay(*relay).is_some_and(poste_sim::host::Host::is_up);
+    let runs = |relay: &RelayNo| {
+        world
+            .relay(*relay)
+            .is_some_and(poste_sim::host::Host::is_up)
+    };
     world.relays().filter(runs).collect()
 }
 

@@ -15,6 +15,8 @@ use crate::time::Epoch;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watchers {
     ids: Vec<NodeId>,
+    /// How many of them a relay tells what it found.
+    told: usize,
 }
 
 impl Watchers {
@@ -28,7 +30,8 @@ impl Watchers {
         let mut ids = place::drawn(eligible, key, per_set, most.saturating_add(1));
         ids.retain(|id| id != subject);
         ids.truncate(most);
-        Self { ids }
+        let told = TOLD_TO.div_ceil(eligible.len().max(1)).max(TOLD_MIN);
+        Self { ids, told }
     }
 
     /// Their ids, in the order of the draw.
@@ -51,11 +54,8 @@ impl Watchers {
         share(self.ids.len(), 11)
     }
 
-    /// Those to whom a relay reports about the subject: three of fifteen, all of fewer ([STD-6]).
+    /// Those to whom a relay reports about the subject: a few where there are many reporters ([STD-6]).
     pub fn told_by(&self, network: &Network, reporter: &NodeId, epoch: Epoch) -> Vec<NodeId> {
-        if self.ids.len() < FULL {
-            return self.ids.clone();
-        }
         let rank = |watcher: &NodeId| {
             let parts: [&[u8]; 4] = [
                 &network.id().0,
@@ -67,7 +67,7 @@ impl Watchers {
         };
         let mut ids = self.ids.clone();
         ids.sort_by_cached_key(rank);
-        ids.truncate(TOLD);
+        ids.truncate(self.told);
         ids
     }
 }
@@ -81,8 +81,10 @@ fn share(of: usize, fifteenths: usize) -> usize {
 pub const WATCHERS_MIN: usize = 8;
 /// Watchers of a relay in a large network.
 const FULL: usize = 15;
-/// Of so many, how many are told what a relay found.
-const TOLD: usize = 3;
+/// Watchers that a relay tells at least.
+const TOLD_MIN: usize = 3;
+/// Reports about one relay that all its watchers together are to get: two dozen each, of which eight must do.
+const TOLD_TO: usize = 360;
 
 #[cfg(test)]
 mod tests {
@@ -135,6 +137,10 @@ mod tests {
     /// [STD-6]
     #[test]
     fn each_watcher_hears_enough_reporters() {
+        let few = eligible(20, TODAY);
+        let subject = few.iter().next().unwrap().id();
+        let watchers = Watchers::of(&network(), &few, &subject);
+        assert_eq!(watchers.told_by(&network(), &subject, TODAY).len(), 15);
         let eligible = eligible(200, TODAY);
         let subject = eligible.iter().next().unwrap().id();
         let watchers = Watchers::of(&network(), &eligible, &subject);
