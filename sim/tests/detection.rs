@@ -96,9 +96,12 @@ const LOSSES: [Loss; 3] = [
         expected: 13,
     },
 ];
+/// Ranges after which a loss that has not shown is taken for one that never does.
+const RANGES_MAX: u32 = 60;
 const JUDGES: [RelayNo; 2] = [RelayNo(0), RelayNo(4)];
 
-/// For each loss and judge, after how many ranges since the loss the score first showed it.
+/// For each loss and judge, after how many ranges since the loss the score first showed it; [`RANGES_MAX`] if it
+/// did not so far. Which letters are lost is chance: of 800, one percent may be four, which never shows.
 fn found_after(seed: u64) -> Vec<[u32; 2]> {
     let mut world = world(seed, CELLS);
     let of =
@@ -123,17 +126,18 @@ fn found_after(seed: u64) -> Vec<[u32; 2]> {
         .map(|loss| JUDGES.map(|by| of(&world, by, loss).ranges))
         .collect();
     let mut found = vec![[None; 2]; LOSSES.len()];
-    let end = world.elapsed() + hours(100);
     while found.iter().flatten().any(Option::is_none) {
-        assert!(world.elapsed() < end, "seed {seed}: {found:?}");
         // Short enough that no judge sweeps twice in between, nearly always.
         world.run_minutes(2);
         for (place, loss) in LOSSES.iter().enumerate() {
             for (judge, by) in JUDGES.into_iter().enumerate() {
                 let score = of(&world, by, loss);
-                let found = &mut found[place][judge];
-                if found.is_none() && score.share() < loss.below {
-                    *found = Some(score.ranges - before[place][judge]);
+                let (found, after) = (
+                    &mut found[place][judge],
+                    score.ranges - before[place][judge],
+                );
+                if found.is_none() && (score.share() < loss.below || after >= RANGES_MAX) {
+                    *found = Some(after.min(RANGES_MAX));
                 }
             }
         }
@@ -164,6 +168,8 @@ fn losses_are_found_after_as_many_ranges_as_the_sums_say() {
         let off = all[(all.len() - 1) / 2].abs_diff(loss.expected);
         let close = off <= 1 || 10 * off <= 3 * loss.expected;
         assert!(close, "{} of a million: {all:?}", loss.per_million);
+        let never = all.iter().filter(|after| **after == RANGES_MAX).count();
+        assert!(never == 0 || loss.below > 0.9, "{never} never found");
     }
 }
 
