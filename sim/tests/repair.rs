@@ -27,15 +27,6 @@ fn number(name: &str, ordinary: u32) -> u32 {
     wanted.map_or(ordinary, |text| text.parse().unwrap())
 }
 
-fn up(world: &World) -> Vec<RelayNo> {
-    let runs = |relay: &RelayNo| {
-        world
-            .relay(*relay)
-            .is_some_and(poste_sim::host::Host::is_up)
-    };
-    world.relays().filter(runs).collect()
-}
-
 /// A day's letters to and fro, a few of which their owners delete at once.
 fn write_some(
     world: &mut World,

@@ -94,7 +94,7 @@ impl Crashes {
     /// A holder dies, and one of those that copy in its place dies while it does.
     async fn in_repair(&mut self, holders: &[usize]) {
         let pushed: Done = |status| status.repair.pushed;
-        let (dead, others) = (holders[0], &holders[1..]);
+        let (&dead, others) = holders.split_first().unwrap();
         let had = self.net.holds(dead, &self.ids).await.unwrap();
         let before = self.done(others, pushed).await;
         self.net.kill(dead).await;

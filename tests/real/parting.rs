@@ -65,6 +65,7 @@ fn ip(words: &str) -> Result<(), String> {
         .ok_or_else(|| format!("ip {words}: {said}"))
 }
 
+#[allow(clippy::print_stdout, reason = "figures are shown")]
 async fn part_and_heal() {
     let net = Net::launch_at(launcher(RELAY), RELAYS, MINUTE_MS).await;
     net.meet().await;
@@ -103,9 +104,9 @@ async fn part_and_heal() {
                 status.repair.away,
             ));
         }
-        hashes
-            .iter()
-            .all(|one| *one == hashes[0] && one.0 == RELAYS as u64 && one.2 == 0)
+        let is_whole =
+            |(known, _, away): &(u64, String, u64)| *known == RELAYS as u64 && *away == 0;
+        hashes.iter().all(is_whole) && hashes.windows(2).all(|two| two.first() == two.last())
     })
     .await;
     let equal_s = healed.elapsed().as_secs_f64();

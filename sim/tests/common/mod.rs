@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use poste_sim::host::Host;
 use poste_sim::people::{LetterNo, PersonNo};
 use poste_sim::{RelayNo, Scenario, World};
 use swarm_proto::envelope::ExpiryClass;
@@ -61,6 +62,12 @@ pub(crate) fn ranked(world: &World, witness: RelayNo, letter: LetterNo) -> Vec<R
         .iter()
         .map(|id| world.relay_of(id).unwrap())
         .collect()
+}
+
+/// The relays that run.
+pub(crate) fn up(world: &World) -> Vec<RelayNo> {
+    let runs = |relay: &RelayNo| world.relay(*relay).is_some_and(Host::is_up);
+    world.relays().filter(runs).collect()
 }
 
 /// Nothing happened that must not; the message says how to see it again.
