@@ -97,6 +97,7 @@ impl Serve for Gate {
             | FrameKind::Testimonies
             | FrameKind::Tallies
             | FrameKind::Here
+            | FrameKind::Proof
             | FrameKind::Challenge
             | FrameKind::ChallengeAnswer => Answer::Fault,
         }

@@ -203,9 +203,9 @@ pub enum Event {
     },
     /// A request was declined.
     Refused(Refusal),
-    /// Two records of one key contradict each other ([REC-2]).
+    /// A relay signed what convicts it ([EVD-1]).
     Convicted {
-        /// The key's node.
+        /// Which.
         id: NodeId,
     },
     /// The store dropped what had expired.
@@ -332,6 +332,8 @@ pub(crate) enum PlotTicket {
     },
     /// One sector of a subject.
     Sector { subject: NodeId, nonce: [u8; 32] },
+    /// One sector of the subject of a proof that another relay sent.
+    Proof { item: [u8; 32] },
 }
 
 /// The effects of one step, in order; bounded.

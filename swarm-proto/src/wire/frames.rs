@@ -67,6 +67,8 @@ pub enum FrameKind {
     Tallies = kind::TALLIES,
     /// The answer to a probe.
     Here = kind::HERE,
+    /// What convicts a relay by itself.
+    Proof = kind::PROOF,
     /// A challenge to show what was pledged.
     Challenge = kind::CHALLENGE,
     /// What is said of it.
@@ -95,7 +97,7 @@ pub enum Way {
 
 impl FrameKind {
     /// Every type, in the order of its number.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Hello,
         Self::Refusal,
         Self::Reconcile,
@@ -106,6 +108,7 @@ impl FrameKind {
         Self::Testimonies,
         Self::Tallies,
         Self::Here,
+        Self::Proof,
         Self::ListAsk,
         Self::ListPart,
         Self::OnionSmall,
@@ -160,10 +163,9 @@ impl FrameKind {
             Self::Testimonies => 2 + TESTIMONIES_PER_MESSAGE_MAX * Testimony::BYTES,
             Self::Tallies => 2 + TALLIES_PER_MESSAGE_MAX * Tally::BYTES,
             Self::Sweep => SWEEP_BYTES_MAX,
+            Self::Proof => PROOF_BYTES_MAX,
             Self::Challenge => 1 + 32,
-            Self::ChallengeAnswer => {
-                32 + 1 + 64 + 2 + PAGE_TAG_BYTES * CHALLENGE_PAGES_MAX as usize
-            }
+            Self::ChallengeAnswer => CHALLENGE_ANSWER_BYTES_MAX,
         }
     }
 
@@ -187,6 +189,7 @@ impl FrameKind {
                 | Self::Testimonies
                 | Self::Tallies
                 | Self::Here
+                | Self::Proof
                 | Self::Challenge
                 | Self::ChallengeAnswer,
                 Way::Tell,
@@ -218,6 +221,7 @@ impl FrameKind {
                 | Self::Testimonies
                 | Self::Tallies
                 | Self::Here
+                | Self::Proof
                 | Self::Challenge
                 | Self::ChallengeAnswer,
                 Way::Ask | Way::Answer,
@@ -255,6 +259,13 @@ const COMPARE_BYTES_MAX: usize =
 
 /// Bytes of a step of a sweep: number, digest, signature, items and tags.
 const SWEEP_BYTES_MAX: usize = 5 + 32 + 64 + 2 + 64 * SWEEP_ITEMS_MAX;
+
+/// Bytes of the answer to a challenge: nonce, class, signature, what is said of each page.
+const CHALLENGE_ANSWER_BYTES_MAX: usize =
+    32 + 1 + 64 + 2 + PAGE_TAG_BYTES * CHALLENGE_PAGES_MAX as usize;
+
+/// Bytes of a proof: kind, subject, watcher, page and answer.
+const PROOF_BYTES_MAX: usize = 1 + 32 + 32 + 2 + CHALLENGE_ANSWER_BYTES_MAX;
 
 /// Bytes of a receipt: node key, tick, signature.
 const RECEIPT_BYTES: usize = 32 + 4 + 64;
@@ -294,6 +305,7 @@ mod tests {
             (0x0206, 36_354),
             (0x0207, 26_626),
             (0x0208, 0),
+            (0x0209, 2_214),
             (0x0210, 36),
             (0x0211, 35_064),
             (0x0301, 7_168),
