@@ -16,6 +16,7 @@ use crate::mailbox::repair::Key;
 use crate::mailbox::sweep::{Key as SweepKey, Signing};
 use crate::members::{Address, Record, Snapshot};
 use crate::pledge::{PlotDone, PlotOp, Verdict};
+use crate::standing::Shown;
 use crate::store::{MailboxKeys, StoreDone, StoreOp};
 use crate::time::{Epoch, Hour, Tick};
 use crate::wire::Message;
@@ -283,6 +284,8 @@ pub(crate) enum Ticket {
     Inventory(Key),
     /// What is swept.
     Sweep(SweepKey),
+    /// The envelope of a loss.
+    Loss(Box<Shown>),
     /// A row that a sibling lacks.
     Push { to: NodeId },
     /// A card that a sibling lacks.

@@ -390,6 +390,7 @@ impl Relay {
             Ticket::Cells => self.repair.cells(context, now, done),
             Ticket::Inventory(key) => self.repair.inventory(context, now, key, done, out),
             Ticket::Sweep(key) => self.sweeps.tags(context, now, key, done, out),
+            Ticket::Loss(shown) => self.standing.read(context, now, *shown, done, out),
             Ticket::Push { to } => {
                 let row = match done {
                     StoreDone::Row(row) => row,
@@ -443,9 +444,11 @@ impl Relay {
     fn copied(&mut self, now: Now, from: NodeId, copied: &Copied, out: &mut Effects) {
         let context = &self.context;
         let promise = &copied.promise;
-        if copied.outcome.is_ok() && context.may_keep(promise.epoch, promise.cell, &from) {
+        if let Ok(receipt) = &copied.outcome
+            && context.may_keep(promise.epoch, promise.cell, &from)
+        {
             let mut known = context.possession.borrow_mut();
-            known.receipted(now, from, promise);
+            known.receipted(now, from, promise, receipt);
         }
         self.deposits.copied(context, now, from, copied, out);
     }
@@ -455,6 +458,7 @@ impl Relay {
         for (to, held, epoch) in outcome.lacking {
             self.repair.lacks(&self.context, to, held, epoch);
         }
+        self.standing.shown(&self.context, outcome.losses, out);
         if let Some(id) = outcome.failed {
             out.report(Event::Failed { id });
             self.repair.failed(&self.context, now, id);

@@ -14,6 +14,7 @@
 mod certificate;
 mod duty;
 mod heard;
+mod loss;
 mod proofs;
 mod reports;
 mod watchers;
@@ -43,6 +44,8 @@ pub use certificate::{Certificate, Certificates};
 use duty::{Before, Duty};
 use heard::Heard;
 pub(crate) use heard::{Changes, Said};
+use loss::Losses;
+pub(crate) use loss::Shown;
 use proofs::Proofs;
 use reports::Reports;
 pub use watchers::{WATCHERS_MIN, Watchers};
@@ -57,6 +60,7 @@ pub(crate) struct Standing {
     looked_at: BTreeSet<NodeId>,
     heard: Heard,
     proofs: Proofs,
+    losses: Losses,
     reports: Reports,
     /// What was reported last of each relay.
     reported: BTreeMap<NodeId, Tally>,
@@ -112,6 +116,8 @@ pub struct Judgement {
     pub twice: Option<Epoch>,
     /// Since which epoch a wrong answer of it to a challenge is known ([EVD-3]).
     pub wrong: Option<Epoch>,
+    /// Envelopes that it is proven to have lost within a week, if this relay watches it ([EVD-4]).
+    pub lost: usize,
 }
 
 impl Standing {
@@ -123,6 +129,7 @@ impl Standing {
             looked_at: BTreeSet::new(),
             heard: Heard::default(),
             proofs: Proofs::default(),
+            losses: Losses::default(),
             reports: Reports::default(),
             reported: BTreeMap::new(),
             exchanges: Exchanges::default(),
@@ -150,6 +157,7 @@ impl Standing {
         let proven = Judgement {
             twice: self.proofs.twice(id),
             wrong: self.proofs.wrong(id),
+            lost: self.losses.of(id),
             ..Judgement::default()
         };
         let Some(today) = self.epoch else {
@@ -321,6 +329,7 @@ impl Standing {
                 }
             }
         }
+        self.losses.turn(context, &self.reports, today);
         self.duties.clear();
         self.looked_at.clear();
         self.reports.clear();
@@ -446,7 +455,9 @@ impl Standing {
         let before = Before::of(certificate, verdicts, eligible.find(subject).is_some());
         let kept = self.reports.kept(context, subject);
         let read = self.reports.read(context, subject);
-        Some(duty.words(before, kept, read, last))
+        let mut words = duty.words(before, kept, read, last);
+        words.suspend |= self.losses.are_too_many(context, &self.reports, subject);
+        Some(words)
     }
 
     /// Tells watchers what was found since they were last told.

@@ -108,7 +108,7 @@ impl Proofs {
     /// there is no room.
     fn keep(&mut self, context: &Context, today: Epoch, proof: Proof) -> Option<[u8; 32]> {
         let subject = proof.subject().node_id();
-        let (kind, since) = kind_of(&proof, today);
+        let (kind, since) = kind_of(&proof, today)?;
         // Keys that are nobody's cost nothing, so there is no end of proofs against them.
         context.view.snapshot().find(&subject)?;
         let item = proof.item();
@@ -183,8 +183,13 @@ impl Standing {
     ) -> Changes {
         self.counts.bytes += proof.bytes().len() as u64;
         let item = proof.item();
+        let today = context.network.scale.epoch_of(now.unix);
         match proof {
             Proof::Twice(_) => self.convicted(context, now, proof),
+            Proof::Lost(loss) => {
+                self.lost(context, today, &loss);
+                Changes::default()
+            }
             Proof::Pledge(evidence) => {
                 self.remake(context, now, (from, item), evidence, out);
                 Changes::default()
@@ -272,13 +277,14 @@ impl Standing {
     }
 }
 
-/// Its kind, and from which epoch on it counts.
-fn kind_of(proof: &Proof, today: Epoch) -> (Kind, Epoch) {
+/// Its kind, and from which epoch on it counts; none of one that is for watchers only.
+fn kind_of(proof: &Proof, today: Epoch) -> Option<(Kind, Epoch)> {
     match proof {
-        Proof::Pledge(_) => (Kind::Pledge, today),
+        Proof::Lost(_) => None,
+        Proof::Pledge(_) => Some((Kind::Pledge, today)),
         Proof::Twice(twice) => {
             let [one, _] = twice.records();
-            (Kind::Twice, one.sequence.epoch())
+            Some((Kind::Twice, one.sequence.epoch()))
         }
     }
 }

@@ -7,10 +7,10 @@
 use crate::crypto::ONION_PUBLIC_KEY_BYTES;
 use crate::limits::{
     ANSWER_LARGE_BYTES, ANSWER_SMALL_BYTES, CARD_BYTES, CELLS_PER_EXCHANGE_MAX,
-    CHALLENGE_PAGES_MAX, ENVELOPE_LARGE_BYTES, FRAME_BYTES_MAX, IDS_PER_MESSAGE_MAX,
-    LONG_STAY_BYTES, ONION_LARGE_BYTES, ONION_SMALL_BYTES, RECONCILE_BYTES_MAX,
-    RECONCILE_KEY_BYTES, RECORDS_PER_MESSAGE_MAX, ROW_HEADER_BYTES, SWEEP_ITEMS_MAX,
-    TALLIES_PER_MESSAGE_MAX, TESTIMONIES_PER_MESSAGE_MAX,
+    CHALLENGE_PAGES_MAX, ENVELOPE_LARGE_BYTES, ENVELOPE_SMALL_BYTES, FRAME_BYTES_MAX,
+    IDS_PER_MESSAGE_MAX, LONG_STAY_BYTES, ONION_LARGE_BYTES, ONION_SMALL_BYTES,
+    RECONCILE_BYTES_MAX, RECONCILE_KEY_BYTES, RECORDS_PER_MESSAGE_MAX, ROW_HEADER_BYTES,
+    SWEEP_ITEMS_MAX, TALLIES_PER_MESSAGE_MAX, TESTIMONIES_PER_MESSAGE_MAX,
 };
 use crate::pledge::PAGE_TAG_BYTES;
 use crate::wire::kind;
@@ -264,8 +264,17 @@ const SWEEP_BYTES_MAX: usize = 5 + 32 + 64 + 2 + 64 * SWEEP_ITEMS_MAX;
 const CHALLENGE_ANSWER_BYTES_MAX: usize =
     32 + 1 + 64 + 2 + PAGE_TAG_BYTES * CHALLENGE_PAGES_MAX as usize;
 
-/// Bytes of a proof: kind, subject, watcher, page and answer.
-const PROOF_BYTES_MAX: usize = 1 + 32 + 32 + 2 + CHALLENGE_ANSWER_BYTES_MAX;
+/// Bytes of a proof: kind, promise, receipt, other side, opening, who lists, signature, items and tags, envelope.
+const PROOF_BYTES_MAX: usize = 1
+    + PROMISE_BYTES
+    + RECEIPT_BYTES
+    + 32
+    + 77
+    + 1
+    + 64
+    + 2
+    + 64 * SWEEP_ITEMS_MAX
+    + ENVELOPE_SMALL_BYTES;
 
 /// Bytes of a receipt: node key, tick, signature.
 const RECEIPT_BYTES: usize = 32 + 4 + 64;
@@ -281,6 +290,7 @@ const _: () = {
     assert!(42 + RECORDS_IN_LIST_PART_MAX * RECORD_WITH_KEYS_BYTES <= FRAME_BYTES_MAX);
     assert!(2 + 32 * IDS_PER_MESSAGE_MAX <= FRAME_BYTES_MAX);
     assert!(COMPARE_BYTES_MAX <= FRAME_BYTES_MAX && SWEEP_BYTES_MAX <= FRAME_BYTES_MAX);
+    assert!(PROOF_BYTES_MAX <= FRAME_BYTES_MAX);
     assert!(5 + RECONCILE_KEY_BYTES + RECONCILE_BYTES_MAX <= FRAME_BYTES_MAX);
     assert!(2 + TESTIMONIES_PER_MESSAGE_MAX * Testimony::BYTES <= FRAME_BYTES_MAX);
     assert!(2 + TALLIES_PER_MESSAGE_MAX * Tally::BYTES <= FRAME_BYTES_MAX);
@@ -305,7 +315,7 @@ mod tests {
             (0x0206, 36_354),
             (0x0207, 26_626),
             (0x0208, 0),
-            (0x0209, 2_214),
+            (0x0209, 34_949),
             (0x0210, 36),
             (0x0211, 35_064),
             (0x0301, 7_168),

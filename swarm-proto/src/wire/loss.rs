@@ -4,12 +4,9 @@
 //! The signatures are judged at the door. Whether the two contradict each other needs the network's numbers and is
 //! [`Loss::convicts`]: everybody can tell, for the envelope is in it, and with it all that says where it belongs.
 
-use alloc::vec::Vec;
-
-use crate::crypto::{Crypto, Signature};
+use crate::crypto::Crypto;
 use crate::envelope::{Envelope, SizeClass};
-use crate::id::{NetworkId, NodeId, NodeKey};
-use crate::limits;
+use crate::id::{NetworkId, NodeId};
 use crate::mailbox::receipt::{Promise, Receipt};
 use crate::network::Network;
 use crate::store::{Tombstone, tag_of};
@@ -46,6 +43,7 @@ impl Loss {
     pub(super) fn holds(&self, crypto: &dyn Crypto, network: &NetworkId) -> bool {
         let (subject, listing) = (&self.receipt.holder, &self.listed.listing);
         let (opener, prover) = self.sides();
+        // The opening as it was signed by the other side is not needed: the subject signed what it says.
         listing.open == self.listed.open.digest(&opener, &prover)
             && self.receipt.binds(&self.promise, network, crypto)
             && crypto.verify(&subject.0, &listing.statement(network), &listing.signature)
@@ -93,19 +91,18 @@ impl Loss {
     }
 
     fn sides(&self) -> (NodeId, NodeId) {
-        let subject = self.receipt.holder.node_id();
-        if self.listed.listing.by_opener {
-            (subject, self.listed.with)
-        } else {
-            (self.listed.with, subject)
-        }
+        let (subject, with) = (self.receipt.holder.node_id(), self.listed.with);
+        sides(subject, with, self.listed.listing.by_opener)
     }
 
     pub(super) fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
         let (promise, receipt) = (Promise::decode(reader)?, Receipt::decode(reader)?);
-        let (with, open) = (NodeId(reader.array("other side")?), Open::decode(reader)?);
+        let with = NodeId(reader.array("other side")?);
+        let open = Open::decode_unsigned(reader)?;
         let by_opener = reader.flag("by opener")?;
-        let listing = Listing::decode(reader, by_opener)?;
+        let (opener, prover) = sides(receipt.holder.node_id(), with, by_opener);
+        let digest = open.digest(&opener, &prover);
+        let listing = Listing::decode_about(reader, digest, by_opener)?;
         let length = SizeClass::Small.envelope_bytes();
         let envelope = Envelope::decode(reader.take("envelope", length)?);
         Ok(Self {
@@ -124,9 +121,26 @@ impl Loss {
         self.promise.encode(writer);
         self.receipt.encode(writer);
         writer.put(&self.listed.with.0);
-        self.listed.open.encode(writer);
-        writer.u8(u8::from(self.listed.listing.by_opener));
-        self.listed.listing.encode(writer);
+        let Listed { open, listing, .. } = &self.listed;
+        open.encode_unsigned(writer);
+        writer.u8(u8::from(listing.by_opener));
+        writer.put(&listing.signature.0);
+        listing.encode_items(writer);
         writer.put(self.envelope.bytes());
     }
 }
+
+/// Opener and prover.
+fn sides(subject: NodeId, with: NodeId, by_opener: bool) -> (NodeId, NodeId) {
+    if by_opener {
+        (subject, with)
+    } else {
+        (with, subject)
+    }
+}
+
+/// How many ticks after a receipt a listing surely covers its envelope: an arrival may be three ahead of the clock of
+/// a relay that signs ([CPY-2]), is swept six later ([SWP-1]), and one for good measure.
+pub(crate) const LISTED_AFTER_TICKS: u32 = 3 + 6 + 1;
+/// Days that a tombstone may be kept ([DEL-3]).
+const TOMBSTONE_DAYS_MAX: u64 = 31;

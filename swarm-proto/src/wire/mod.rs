@@ -6,6 +6,7 @@
 pub mod codec;
 pub mod copies;
 pub mod frames;
+pub mod loss;
 pub mod mailbox;
 pub mod members;
 pub mod pledge;

@@ -12,12 +12,16 @@ use crate::id::{NetworkId, NodeKey};
 use crate::members::Record;
 use crate::pledge::Evidence;
 use crate::wire::codec::{Malformed, Reader, Writer};
+use crate::wire::loss::Loss;
 
 /// Something that a relay signed and that convicts it ([EVD-1]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// E1: a wrong answer to a challenge; it counts once the sector was made again ([PLG-7]).
     Pledge(Box<Evidence>),
+    /// E2: a receipt for an envelope, and a listing that lacks it; it counts once the two were compared
+    /// ([`Loss::convicts`]).
+    Lost(Box<Loss>),
     /// E5: two records with one sequence ([REC-2]).
     Twice(Box<Twice>),
 }
@@ -64,6 +68,7 @@ impl Proof {
     pub fn subject(&self) -> NodeKey {
         match self {
             Self::Pledge(evidence) => evidence.subject,
+            Self::Lost(loss) => loss.receipt.holder,
             Self::Twice(twice) => twice.lower.key,
         }
     }
@@ -72,6 +77,7 @@ impl Proof {
     pub fn holds(&self, crypto: &dyn Crypto, network: &NetworkId) -> bool {
         match self {
             Self::Pledge(evidence) => evidence.is_signed(crypto, network),
+            Self::Lost(loss) => loss.holds(crypto, network),
             Self::Twice(twice) => twice
                 .records()
                 .into_iter()
@@ -94,6 +100,7 @@ impl Proof {
     pub(super) fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
         Ok(match reader.u8("kind of proof")? {
             PLEDGE => Self::Pledge(Box::new(Evidence::read(reader)?)),
+            LOST => Self::Lost(Box::new(Loss::decode(reader)?)),
             TWICE => Self::Twice(Box::new(Twice::decode(reader)?)),
             _ => return Err(reader.wrong("kind of proof")),
         })
@@ -102,6 +109,7 @@ impl Proof {
     pub(super) fn encode(&self, writer: &mut Writer) {
         match self {
             Self::Pledge(evidence) => evidence.write(writer.u8(PLEDGE)),
+            Self::Lost(loss) => loss.encode(writer.u8(LOST)),
             Self::Twice(twice) => {
                 writer.u8(TWICE).put(&twice.lower.encode());
                 writer.put(&twice.higher.encode());
@@ -111,4 +119,5 @@ impl Proof {
 }
 
 const PLEDGE: u8 = 1;
+const LOST: u8 = 2;
 const TWICE: u8 = 5;

@@ -13,9 +13,8 @@ use crate::envelope::{Envelope, EnvelopeHeader, ExpiryClass, SizeClass};
 use crate::id::{EnvelopeId, MailboxAddress, NodeKey, hex};
 use crate::mailbox::receipt::{Promise, Receipt};
 use crate::members::testing::{check_vectors, record};
-use crate::members::{OnionKeys, RECORD_BYTES, Record, onion_key_hash};
+use crate::members::{OnionKeys, RECORD_BYTES, onion_key_hash};
 use crate::place::Cell;
-use crate::pledge::Evidence;
 use crate::store::{Cursor, MailboxKeys, Part, Row, Tombstone};
 use crate::time::{Epoch, Hour, Tick, UnixTime};
 use crate::wire::codec::Malformed;
@@ -23,9 +22,13 @@ use crate::wire::copies::{CopyAge, Scope};
 use crate::wire::frames::FrameKind;
 use crate::wire::mailbox::RECEIPTS_MAX;
 use crate::wire::members::RECORDS_IN_LIST_PART_MAX;
-use crate::wire::proof::{Proof, Twice};
+use crate::wire::proof::Proof;
 use crate::wire::standing::{Past, Tally, Testimony, Words};
 use crate::wire::sweeps::{Listing, Open, Reply, Step};
+
+mod proofs;
+
+use proofs::{loss, pledge_evidence, twice};
 
 const ENVELOPE: &str = include_str!("../../../docs/spec/vectors/envelope.txt");
 const RECEIPT: &str = include_str!("../../../docs/spec/vectors/receipt.txt");
@@ -228,24 +231,6 @@ fn challenge_answer(byte: u8, count: usize) -> ChallengeAnswer {
     }
 }
 
-fn pledge_evidence(byte: u8, count: usize) -> Evidence {
-    Evidence {
-        subject: NodeKey([byte; 32]),
-        watcher: NodeId([byte; 32]),
-        answer: challenge_answer(byte, count),
-        page: byte.into(),
-    }
-}
-
-/// Two records of one sequence that differ in their puzzles.
-fn twice(byte: u8) -> Twice {
-    let with = |puzzle| Record {
-        puzzle,
-        ..record(1)
-    };
-    Twice::new(with(byte.into()), with(700)).unwrap()
-}
-
 fn tally(byte: u8) -> Tally {
     let number = u32::from(byte);
     Tally {
@@ -367,6 +352,7 @@ fn every_message(byte: u8, count: usize, size: SizeClass) -> Vec<Message> {
             count.min(limits::TALLIES_PER_MESSAGE_MAX)
         ]),
         Message::Proof(Proof::Pledge(Box::new(pledge_evidence(byte, count)))),
+        Message::Proof(Proof::Lost(Box::new(loss(byte, count)))),
         Message::Proof(Proof::Twice(Box::new(twice(byte)))),
         Message::Challenge(Challenge {
             class: 1 + byte % 8,
@@ -600,7 +586,7 @@ fn the_largest_message_of_each_type_fits_its_frame() {
             Message::Copy(copy) => copy.row.long_stay.is_none(),
             Message::Compare(compare) => compare.scope.is_none(),
             Message::Sweep(sweep) => !matches!(sweep.step, Step::Listing(_)),
-            Message::Proof(proof) => !matches!(proof, Proof::Pledge(_)),
+            Message::Proof(proof) => !matches!(proof, Proof::Lost(_)),
             _ => false,
         };
         assert_eq!(
@@ -763,6 +749,7 @@ fn messages_are_those_of_the_vectors() {
         "testimonies",
         "tallies",
         "proof-pledge",
+        "proof-lost",
         "proof-twice",
         "challenge",
         "challenge-answer",

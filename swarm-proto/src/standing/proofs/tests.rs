@@ -236,7 +236,7 @@ fn a_proof_with_any_bit_turned_convicts_nobody() {
             bent[bit / 8] ^= 1 << (bit % 8);
             match admits(&rig, kind, bent) {
                 None => {}
-                Some(Proof::Twice(_)) => panic!("bit {bit}"),
+                Some(Proof::Twice(_) | Proof::Lost(_)) => panic!("bit {bit}"),
                 Some(Proof::Pledge(evidence)) => {
                     assert!(!evidence.check(&rig.crypto, &rig.network), "bit {bit}");
                 }
