@@ -541,7 +541,7 @@ impl Driver {
             Event::Refused(refusal) => self.count_refusal(refusal),
             Event::Convicted { id } => {
                 count(&self.tally.convicted, 1);
-                tracing::warn!(node = %id, "a relay issued two records with one number");
+                tracing::warn!(node = %id, "a relay is convicted by what it signed");
             }
             Event::Expired { envelopes, .. } => count(&self.tally.expired, envelopes),
             Event::Compared { differed, .. } => {

@@ -99,6 +99,7 @@ impl Serve for Gate {
             | FrameKind::Testimonies
             | FrameKind::Tallies
             | FrameKind::Here
+            | FrameKind::Proof
             | FrameKind::Challenge
             | FrameKind::ChallengeAnswer => Answer::Fault,
         }

@@ -77,10 +77,12 @@ impl Context {
         *id != self.me && (is_absent || self.view.snapshot().find(id).is_none())
     }
 
-    /// Whether a relay is not counted on: it loses too much of what it had as this one found ([SWP-7]), or a
-    /// majority of its watchers wants it suspended ([STD-9]).
+    /// Whether a relay is not counted on: it loses too much of what it had as this one found ([SWP-7]), a
+    /// majority of its watchers wants it suspended ([STD-9]), or what it signed convicts it ([EVD-3]).
     pub(crate) fn is_failed(&self, id: &NodeId) -> bool {
-        self.said.condemned.contains(id) || self.possession.borrow().is_failed(id)
+        self.said.expelled.contains(id)
+            || self.said.condemned.contains(id)
+            || self.possession.borrow().is_failed(id)
     }
 
     /// Whether a relay has said that it leaves for good.

@@ -16,6 +16,7 @@ use crate::mailbox::repair::Key;
 use crate::mailbox::sweep::{Key as SweepKey, Signing};
 use crate::members::{Address, Record, Snapshot};
 use crate::pledge::{PlotDone, PlotOp, Verdict};
+use crate::standing::Shown;
 use crate::store::{MailboxKeys, StoreDone, StoreOp};
 use crate::time::{Epoch, Hour, Tick};
 use crate::wire::Message;
@@ -216,9 +217,9 @@ pub enum Event {
     },
     /// A request was declined.
     Refused(Refusal),
-    /// Two records of one key contradict each other ([REC-2]).
+    /// A relay signed what convicts it ([EVD-1]).
     Convicted {
-        /// The key's node.
+        /// Which.
         id: NodeId,
     },
     /// The store dropped what had expired.
@@ -296,6 +297,8 @@ pub(crate) enum Ticket {
     Inventory(Key),
     /// What is swept.
     Sweep(SweepKey),
+    /// The envelope of a loss.
+    Loss(Box<Shown>),
     /// A row that a sibling lacks.
     Push { to: NodeId },
     /// A card that a sibling lacks.
@@ -345,6 +348,8 @@ pub(crate) enum PlotTicket {
     },
     /// One sector of a subject.
     Sector { subject: NodeId, nonce: [u8; 32] },
+    /// One sector of the subject of a proof that another relay sent.
+    Proof { item: [u8; 32] },
 }
 
 /// The effects of one step, in order; bounded.

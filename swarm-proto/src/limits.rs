@@ -166,6 +166,16 @@ pub const TALLIES_PER_MESSAGE_MAX: usize = 512;
 pub const NEWS_MAX: usize = 4_096;
 /// Reports that a watcher keeps in an epoch: of 2,000 reporters about each of 15 subjects, and some.
 pub const REPORTS_MAX: usize = 65_536;
+/// Proofs against relays that are kept, each 2 KiB at most; more are not taken ([EVD-5]).
+pub const PROOFS_MAX: usize = 4_096;
+/// Proofs that are known not to be worth another look; more are looked at again.
+pub const PROOFS_JUDGED_MAX: usize = 16_384;
+/// Proofs for which a sector is being made at once, a third of a second each: others come again ([EVD-3]).
+pub const PROOFS_REMADE_MAX: usize = 4;
+/// Losses that one sweep is told of to watchers, 35 KiB each: more than 1 % of what it covers ([EVD-4]).
+pub const LOSSES_PER_SWEEP_MAX: usize = 8;
+/// Lost envelopes that a watcher counts of one relay; more change nothing ([EVD-4]).
+pub const LOSSES_COUNTED_MAX: usize = 4_096;
 /// The highest class of a pledge: 128 times the disk of the lowest ([PLG-2]).
 pub const PLEDGE_CLASS_MAX: u8 = 8;
 /// Pages that one challenge asks for, each of another sector: a disk with heads reads them in 3 s ([PLG-3]).

@@ -4,6 +4,7 @@
 //! contract). `step` never blocks, never fails and never panics. The arms of its match follow the road of
 //! a letter; each is one call into the file of a role.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -28,7 +29,7 @@ use crate::members::gossip::Gossip;
 use crate::members::possession::{SETTLED_TICKS, Score};
 use crate::members::presence::Presence;
 use crate::members::view::View;
-use crate::members::{Address, Record, Snapshot};
+use crate::members::{Address, Conflict, Record, Snapshot};
 use crate::network::Network;
 use crate::place::{Cell, Placement};
 use crate::pledge::{OwnPledge, PledgeCounts, Pledges, PlotDone, Verdict};
@@ -37,6 +38,8 @@ use crate::store::StoreDone;
 use crate::time::{Epoch, Instant, Now, Tick};
 use crate::wire::Message;
 use crate::wire::copies::Copied;
+use crate::wire::members::RecordWithKeys;
+use crate::wire::proof::{Proof, Twice};
 use crate::wire::refusal::Refusal;
 use crate::wire::verify::Verified;
 
@@ -185,7 +188,7 @@ impl Relay {
             Input::Plotted {
                 op: PlotId(ticket),
                 done,
-            } => self.plotted(ticket, done, out),
+            } => self.plotted(now, ticket, done, out),
             Input::Peer { id, change } => self.peer(now, id, change, out),
             Input::Command(command) => self.command(now, command, out),
             Input::Wake => self.wake(now, out),
@@ -306,6 +309,7 @@ impl Relay {
             | Message::WantTestimonies(_)
             | Message::Testimonies(_)
             | Message::Tallies(_)
+            | Message::Proof(_)
             | Message::Here
             | Message::Challenge(_)
             | Message::ChallengeAnswer(_)
@@ -326,7 +330,7 @@ impl Relay {
         match verified.message {
             Message::Reconcile(step) => self.gossip.reconcile(context, now, from, &step, out),
             Message::Want(items) => self.gossip.wanted(context, from, &items, out),
-            Message::Records(records) => self.gossip.records(context, now, records, out),
+            Message::Records(records) => self.records(now, records, out),
             Message::Copy(copy) => replica::copy(context, now, from, copy, out),
             Message::Copied(copied) => self.copied(now, from, &copied, out),
             Message::Erase(erase) => owner::erase(context, now, None, erase, out),
@@ -347,10 +351,14 @@ impl Relay {
                 self.follow(now, changes, out);
             }
             Message::Tallies(tallies) => self.standing.tallies(context, from, &tallies),
+            Message::Proof(proof) => {
+                let changes = self.standing.proof(context, now, from, proof, out);
+                self.follow(now, changes, out);
+            }
             Message::Challenge(asked) => self.pledges.asked(context, now, from, &asked, out),
             Message::ChallengeAnswer(answer) => {
                 let verdict = self.pledges.answered(context, now, from, answer, out);
-                self.judged(verdict, out);
+                self.judged(now, verdict, out);
             }
             Message::Refusal(_)
             | Message::ListAsk(_)
@@ -401,6 +409,7 @@ impl Relay {
             Ticket::Cells => self.repair.cells(context, now, done),
             Ticket::Inventory(key) => self.repair.inventory(context, now, key, done, out),
             Ticket::Sweep(key) => self.sweeps.tags(context, now, key, done, out),
+            Ticket::Loss(shown) => self.standing.read(context, now, *shown, done, out),
             Ticket::Push { to } => {
                 let row = match done {
                     StoreDone::Row(row) => row,
@@ -454,9 +463,11 @@ impl Relay {
     fn copied(&mut self, now: Now, from: NodeId, copied: &Copied, out: &mut Effects) {
         let context = &self.context;
         let promise = &copied.promise;
-        if copied.outcome.is_ok() && context.may_keep(promise.epoch, promise.cell, &from) {
+        if let Ok(receipt) = &copied.outcome
+            && context.may_keep(promise.epoch, promise.cell, &from)
+        {
             let mut known = context.possession.borrow_mut();
-            known.receipted(now, from, promise);
+            known.receipted(now, from, promise, receipt);
         }
         self.deposits.copied(context, now, from, copied, out);
     }
@@ -466,10 +477,27 @@ impl Relay {
         for (to, held, epoch) in outcome.lacking {
             self.repair.lacks(&self.context, to, held, epoch);
         }
+        self.standing.shown(&self.context, outcome.losses, out);
         if let Some(id) = outcome.failed {
             out.report(Event::Failed { id });
             self.repair.failed(&self.context, now, id);
         }
+    }
+
+    /// Records came. Two that contradict each other convict their relay.
+    fn records(&mut self, now: Now, records: Vec<RecordWithKeys>, out: &mut Effects) {
+        let conflicts = self.gossip.records(&mut self.context, now, records, out);
+        for Conflict { kept, other } in conflicts {
+            if let Some(twice) = Twice::new(kept, other) {
+                self.convicted(now, Proof::Twice(Box::new(twice)), out);
+            }
+        }
+    }
+
+    /// What follows from a proof that was found here ([EVD-1]).
+    fn convicted(&mut self, now: Now, proof: Proof, out: &mut Effects) {
+        let changes = self.standing.convicted(&mut self.context, now, proof);
+        self.follow(now, changes, out);
     }
 
     /// What follows from what watchers say ([STD-9]).
@@ -484,18 +512,33 @@ impl Relay {
             out.report(Event::Condemned { id });
             self.repair.failed(&self.context, now, id);
         }
+        for id in changes.convicted {
+            out.report(Event::Convicted { id });
+        }
+        for id in changes.expelled {
+            self.repair.failed(&self.context, now, id);
+        }
     }
 
     /// Pages of a plot were read, or a sector made again.
-    fn plotted(&mut self, ticket: PlotTicket, done: PlotDone, out: &mut Effects) {
+    fn plotted(&mut self, now: Now, ticket: PlotTicket, done: PlotDone, out: &mut Effects) {
+        if let PlotTicket::Proof { item } = ticket {
+            let changes = self.standing.remade(&mut self.context, now, item, &done);
+            self.follow(now, changes, out);
+            return;
+        }
         let verdict = self.pledges.plotted(&self.context, ticket, done, out);
-        self.judged(verdict, out);
+        self.judged(now, verdict, out);
     }
 
     /// What follows from what relays showed of their pledges.
-    fn judged(&mut self, verdicts: impl IntoIterator<Item = Verdict>, out: &mut Effects) {
+    fn judged(&mut self, now: Now, verdicts: impl IntoIterator<Item = Verdict>, out: &mut Effects) {
         for verdict in verdicts {
             self.standing.challenged(&verdict);
+            if let Verdict::Wrong { evidence, .. } = &verdict {
+                let proof = Proof::Pledge(Box::new(evidence.clone()));
+                self.convicted(now, proof, out);
+            }
             out.report(Event::Challenged(verdict));
         }
     }
@@ -576,7 +619,7 @@ impl Relay {
         self.standing
             .wake(&mut self.context, now, &mut self.pledges, out);
         let silent = self.pledges.wake(now);
-        self.judged(silent, out);
+        self.judged(now, silent, out);
     }
 }
 

@@ -195,10 +195,18 @@ impl<'txn> Group<'txn> {
         let mut existed = false;
         let key = tombstone_key(&address, id);
         let before = self.tombstone(&view, &key)?;
+        // Where the envelope lay is known better than whoever passes the word on knows it.
+        let mut epoch = before.map_or(epoch, |(_, before)| before);
+        let before = before.map(|(hour, _)| hour);
         if let Some(place) = place {
             let row = read::row(&mut self.tables, &place, id)?;
             if row.envelope.header().address == address {
+                // One that ends first would leave nothing that tells where the envelope is.
+                if place.hour > tombstone.expires {
+                    return Err(Stop::No(NotKept::Expired));
+                }
                 existed = true;
+                epoch = row.epoch();
                 self.remove_row(keys, &row, &place)?;
             }
         }
@@ -306,12 +314,16 @@ impl<'txn> Group<'txn> {
     }
 
     /// The hour of a living tombstone.
-    fn tombstone(&mut self, view: &View, key: &[u8]) -> Result<Option<Hour>, StoreFailure> {
+    fn tombstone(
+        &mut self,
+        view: &View,
+        key: &[u8],
+    ) -> Result<Option<(Hour, Epoch)>, StoreFailure> {
         for table in view.tables(DayTable::Tombstones, |span| span.tombstones) {
             if let Some(record) = self.tables.record(table, key)? {
-                let hour = Hour(decode_u32(&record)?);
+                let (hour, _, epoch) = decode_tombstone(&record)?;
                 if hour > self.catalog.expired {
-                    return Ok(Some(hour));
+                    return Ok(Some((hour, epoch)));
                 }
             }
         }

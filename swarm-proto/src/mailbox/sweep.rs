@@ -22,6 +22,7 @@ use crate::id::NodeId;
 use crate::limits;
 use crate::members::possession::SETTLED_TICKS;
 use crate::place::Cell;
+use crate::standing::Shown;
 use crate::store::{Held, Part, StoreDone};
 use crate::time::{Epoch, HOUR_MINUTES, Instant, Now, UnixTime};
 use crate::wire::sweeps::Sweep;
@@ -81,6 +82,8 @@ pub(crate) struct Outcome {
     pub(crate) lacking: Vec<(NodeId, Held, Epoch)>,
     /// Who is not counted on from here on.
     pub(crate) failed: Option<NodeId>,
+    /// What a listing lacks for which there is a receipt.
+    pub(crate) losses: Vec<Shown>,
 }
 
 impl Sweeps {
@@ -191,7 +194,8 @@ impl Sweeps {
         let oldest = context.network.scale.epoch_of(now.unix);
         let oldest = oldest.minus(limits::EPOCHS_REMEMBERED);
         self.silent.retain(|job, _| job.epoch >= oldest);
-        context.possession.borrow_mut().forget_before(oldest);
+        let hour = context.network.scale.hour_of(now.unix);
+        context.possession.borrow_mut().forget_before(oldest, hour);
         let Ok(period_ms) = u64::try_from(period.as_millis()) else {
             return;
         };
@@ -268,7 +272,9 @@ impl Sweeps {
             of,
             lacking,
             missing,
+            losses,
         } = verdict;
+        outcome.losses = losses;
         self.silent.remove(&job);
         self.counts.missing += missing as u64;
         let tick = context.network.scale.tick_of(now.unix);

@@ -21,7 +21,8 @@ use crate::id::NodeId;
 use crate::limits;
 use crate::members::exchange::Exchanges;
 use crate::members::{
-    Address, Inserted, Member, OnionKeys, Record, Snapshot, VerifiedRecord, onion_key_hash,
+    Address, Conflict, Inserted, Member, OnionKeys, Record, Snapshot, VerifiedRecord,
+    onion_key_hash,
 };
 use crate::relay::RelayConfig;
 use crate::time::{HOUR_MINUTES, Instant, Now, TICK_MINUTES, Tick};
@@ -179,22 +180,23 @@ impl Gossip {
         }
     }
 
-    /// Records came, let in at the door.
+    /// Records came, let in at the door. Gives those that contradict each other ([REC-2]).
     pub(crate) fn records(
         &self,
         context: &mut Context,
         now: Now,
         records: Vec<RecordWithKeys>,
         out: &mut Effects,
-    ) {
+    ) -> Vec<Conflict> {
+        let mut conflicts = Vec::new();
         for RecordWithKeys { record, keys } in records {
             let record = VerifiedRecord::admitted(record);
-            let id = record.id();
-            if let Inserted::Conflict(_) = context.view.insert(record, &keys, now) {
-                out.report(Event::Convicted { id });
+            if let Inserted::Conflict(conflict) = context.view.insert(record, &keys, now) {
+                conflicts.push(*conflict);
             }
         }
         refresh(context, now, out);
+        conflicts
     }
 
     /// A correspondent wants the list ([GOS-4]).

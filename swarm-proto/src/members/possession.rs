@@ -10,9 +10,9 @@ use core::time::Duration;
 use crate::effects::Reading;
 use crate::id::{EnvelopeId, NodeId};
 use crate::limits;
-use crate::mailbox::receipt::Promise;
+use crate::mailbox::receipt::{Promise, Receipt};
 use crate::place::Cell;
-use crate::time::{Epoch, Instant, Now, Tick, TimeScale};
+use crate::time::{Epoch, Hour, Instant, Now, Tick, TimeScale};
 use crate::wire::standing::Tally;
 
 /// Of all relays that this one sweeps with.
@@ -20,6 +20,8 @@ use crate::wire::standing::Tally;
 pub(crate) struct Possession {
     scores: BTreeMap<NodeId, Score>,
     receipts: BTreeMap<(Epoch, Cell, NodeId, EnvelopeId), Instant>,
+    /// The receipts themselves, until their envelopes end: with them a loss can be shown to others ([EVD-4]).
+    signed: BTreeMap<(Epoch, Cell, NodeId, EnvelopeId), (Receipt, Hour)>,
     agreements: BTreeMap<(Epoch, Cell, NodeId), Agreement>,
     /// What was found in this epoch, to be reported.
     sums: BTreeMap<NodeId, Sums>,
@@ -167,11 +169,37 @@ impl Possession {
     }
 
     /// A relay signed that it keeps an envelope.
-    pub(crate) fn receipted(&mut self, now: Now, from: NodeId, promise: &Promise) {
+    pub(crate) fn receipted(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        promise: &Promise,
+        receipt: &Receipt,
+    ) {
         let key = (promise.epoch, promise.cell, from, promise.id);
+        let is_full = self.signed.len() >= limits::VOUCHED_MAX;
+        let first = self.signed.first_key_value().map(|(first, _)| *first);
+        // Those of the oldest epoch end soonest.
+        if is_full && let Some(first) = first.filter(|first| *first < key) {
+            self.signed.remove(&first);
+        }
+        if self.signed.len() < limits::VOUCHED_MAX {
+            let signed = (*receipt, promise.expires);
+            self.signed.entry(key).or_insert(signed);
+        }
         if self.receipts.len() < limits::VOUCHED_MAX {
             self.receipts.entry(key).or_insert(now.mono);
         }
+    }
+
+    /// The first receipt of a relay for an envelope, to be shown to others.
+    pub(crate) fn signed(
+        &self,
+        (epoch, cell, peer): (Epoch, Cell, NodeId),
+        id: EnvelopeId,
+    ) -> Option<&Receipt> {
+        let signed = self.signed.get(&(epoch, cell, peer, id));
+        signed.map(|(receipt, _)| receipt)
     }
 
     /// A comparison of a cell ended equal: the other side had all that was old enough.
@@ -266,8 +294,9 @@ impl Possession {
         self.agreements.contains_key(&place)
     }
 
-    /// Forgets what epochs before `oldest` had.
-    pub(crate) fn forget_before(&mut self, oldest: Epoch) {
+    /// Forgets what epochs before `oldest` had, and receipts for what has ended by `hour`.
+    pub(crate) fn forget_before(&mut self, oldest: Epoch, hour: Hour) {
+        self.signed.retain(|_, (_, expires)| *expires > hour);
         self.receipts.retain(|(epoch, _, _, _), _| *epoch >= oldest);
         self.agreements.retain(|(epoch, _, _), _| *epoch >= oldest);
     }

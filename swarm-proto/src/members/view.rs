@@ -7,6 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
+use core::ops::Range;
 
 use crate::id::NodeId;
 use crate::limits;
@@ -108,6 +109,12 @@ impl View {
         if self.certificates.insert(subject, epoch, certificate) {
             self.eligible.get_mut().split_off(&epoch.plus(2));
         }
+    }
+
+    /// Leaves a relay out of M(e) of these epochs ([EVD-3]).
+    pub(crate) fn expel(&mut self, subject: NodeId, epochs: Range<Epoch>) {
+        self.eligible.get_mut().split_off(&epochs.start);
+        self.certificates.expel(subject, epochs);
     }
 
     /// Forgets certificates that no epoch needs that mail is of.

@@ -272,6 +272,7 @@ impl Pledges {
             PlotTicket::Sector { subject, nonce } => {
                 self.compared(context.me, subject, nonce, &done)
             }
+            PlotTicket::Proof { .. } => None,
         }
     }
 

@@ -6,6 +6,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::id::NodeId;
 use crate::network::Verdicts;
@@ -87,6 +88,8 @@ impl Certificate {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Certificates {
     known: BTreeMap<NodeId, BTreeMap<Epoch, Certificate>>,
+    /// In which epochs a relay holds nothing, whatever is certified.
+    expelled: BTreeMap<NodeId, Vec<Range<Epoch>>>,
 }
 
 impl Certificates {
@@ -94,6 +97,16 @@ impl Certificates {
     pub fn insert(&mut self, subject: NodeId, epoch: Epoch, certificate: Certificate) -> bool {
         let known = self.known.entry(subject).or_default();
         known.insert(epoch, certificate) != Some(certificate)
+    }
+
+    /// Leaves a relay out of M(e) of all these epochs ([EVD-3]); of proofs kept for a month there is one at a time.
+    pub fn expel(&mut self, subject: NodeId, epochs: Range<Epoch>) {
+        self.expelled.entry(subject).or_default().push(epochs);
+    }
+
+    fn is_expelled(&self, subject: &NodeId, epoch: Epoch) -> bool {
+        let of_this = self.expelled.get(subject);
+        of_this.is_some_and(|all| all.iter().any(|epochs| epochs.contains(&epoch)))
     }
 
     /// The newest one of an epoch before `epoch` that is at most [`GOOD_FOR`] older, and how many epochs
@@ -121,6 +134,9 @@ impl Certificates {
         epoch: Epoch,
         is_founder: bool,
     ) -> Option<bool> {
+        if self.is_expelled(subject, epoch) {
+            return Some(false);
+        }
         let last = epoch.minus(1);
         let (passed, certificate) = self.before(subject, last)?;
         let past = certificate.past_after(passed, verdicts);
@@ -141,6 +157,10 @@ impl Certificates {
             *known = known.split_off(&oldest);
         }
         self.known.retain(|_, known| !known.is_empty());
+        for epochs in self.expelled.values_mut() {
+            epochs.retain(|epochs| epochs.end > oldest);
+        }
+        self.expelled.retain(|_, epochs| !epochs.is_empty());
     }
 }
 

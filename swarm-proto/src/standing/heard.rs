@@ -31,6 +31,10 @@ pub(crate) struct Changes {
     pub(crate) came: Vec<NodeId>,
     /// Relays that a majority wants suspended from here on.
     pub(crate) condemned: Vec<NodeId>,
+    /// Relays that are convicted by what they signed.
+    pub(crate) convicted: Vec<NodeId>,
+    /// Those of them that are not counted on from here on.
+    pub(crate) expelled: Vec<NodeId>,
 }
 
 impl Heard {
@@ -174,6 +178,8 @@ pub(crate) struct Said {
     pub(crate) absent: BTreeSet<NodeId>,
     /// Relays that a majority wants suspended.
     pub(crate) condemned: BTreeSet<NodeId>,
+    /// Relays that answered wrong when they were to show what they had pledged ([EVD-3]).
+    pub(crate) expelled: BTreeSet<NodeId>,
 }
 
 /// Epochs of which testimonies are kept and taken: today and the two before.

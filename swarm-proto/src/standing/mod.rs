@@ -14,6 +14,8 @@
 mod certificate;
 mod duty;
 mod heard;
+mod loss;
+mod proofs;
 mod reports;
 mod watchers;
 
@@ -35,12 +37,16 @@ use crate::pledge::{Pledges, Verdict};
 use crate::time::{EPOCH_MINUTES, Epoch, HOUR_MINUTES, Instant, Now};
 use crate::wire::Message;
 use crate::wire::members::Reconcile;
+use crate::wire::proof::Proof;
 use crate::wire::standing::{Tally, Testimony, Words};
 
 pub use certificate::{Certificate, Certificates};
 use duty::{Before, Duty};
 use heard::Heard;
 pub(crate) use heard::{Changes, Said};
+use loss::Losses;
+pub(crate) use loss::Shown;
+use proofs::Proofs;
 use reports::Reports;
 pub use watchers::{WATCHERS_MIN, Watchers};
 
@@ -53,6 +59,8 @@ pub(crate) struct Standing {
     /// Members of which it is known whether this relay watches them.
     looked_at: BTreeSet<NodeId>,
     heard: Heard,
+    proofs: Proofs,
+    losses: Losses,
     reports: Reports,
     /// What was reported last of each relay.
     reported: BTreeMap<NodeId, Tally>,
@@ -104,6 +112,12 @@ pub struct Judgement {
     pub suspended_for: u8,
     /// Whether it holds in this epoch, by this relay's list.
     pub holds: bool,
+    /// The last epoch in which it is known to have issued two records with one sequence ([EVD-2]).
+    pub twice: Option<Epoch>,
+    /// Since which epoch a wrong answer of it to a challenge is known ([EVD-3]).
+    pub wrong: Option<Epoch>,
+    /// Envelopes that it is proven to have lost within a week, if this relay watches it ([EVD-4]).
+    pub lost: usize,
 }
 
 impl Judgement {
@@ -121,6 +135,8 @@ impl Standing {
             duties: BTreeMap::new(),
             looked_at: BTreeSet::new(),
             heard: Heard::default(),
+            proofs: Proofs::default(),
+            losses: Losses::default(),
             reports: Reports::default(),
             reported: BTreeMap::new(),
             exchanges: Exchanges::default(),
@@ -145,8 +161,14 @@ impl Standing {
 
     /// How a relay stands with the network, as far as it is known here.
     pub(crate) fn judgement(&self, context: &Context, id: &NodeId) -> Judgement {
+        let proven = Judgement {
+            twice: self.proofs.twice(id),
+            wrong: self.proofs.wrong(id),
+            lost: self.losses.of(id),
+            ..Judgement::default()
+        };
         let Some(today) = self.epoch else {
-            return Judgement::default();
+            return proven;
         };
         let eligible = context.view.eligible(&context.network, today);
         let watchers = Watchers::of(&context.network, &eligible, id);
@@ -165,6 +187,7 @@ impl Standing {
             certificate: certificate.map(|(epochs, one)| (epochs, *one)),
             suspended_for: past.unwrap_or(0),
             holds: eligible.find(id).is_some(),
+            ..proven
         }
     }
 
@@ -184,13 +207,12 @@ impl Standing {
         out: &mut Effects,
     ) {
         self.counts.bytes += 5 + message.ranges.len() as u64;
-        let heard = &self.heard;
-        let progress = self
-            .exchanges
-            .step(now, from, message, || heard.items().collect::<Vec<_>>());
-        let Some(progress) = progress else {
+        let (heard, proofs) = (&self.heard, &self.proofs);
+        let items = || heard.items().chain(proofs.items()).collect::<Vec<_>>();
+        let Some(mut progress) = self.exchanges.step(now, from, message, items) else {
             return;
         };
+        progress.want.retain(|item| proofs.is_news(item));
         for items in progress.want.chunks(limits::IDS_PER_MESSAGE_MAX) {
             self.send(from, Message::WantTestimonies(items.to_vec()), out);
         }
@@ -203,7 +225,9 @@ impl Standing {
     pub(crate) fn wanted(&mut self, from: NodeId, items: &[[u8; 32]], out: &mut Effects) {
         let found = items.iter().filter_map(|item| self.heard.find(item));
         let found: Vec<Testimony> = found.cloned().collect();
-        self.tell(from, &found, out);
+        let proofs = items.iter().filter_map(|item| self.proofs.find(item));
+        let proofs: Vec<Proof> = proofs.cloned().collect();
+        self.tell(from, &found, &proofs, out);
     }
 
     /// Testimonies came, let in at the door.
@@ -261,6 +285,7 @@ impl Standing {
         pledges: &mut Pledges,
         out: &mut Effects,
     ) {
+        self.turn_proofs(context, now);
         if context.network.verdicts.watchers == 0 {
             return;
         }
@@ -276,7 +301,8 @@ impl Standing {
         if self.compare_at <= now.mono {
             self.compare_at = now.mono.plus(about(context, COMPARE_MINUTES));
             if let Some(partner) = partners(context).first() {
-                let items: Vec<[u8; 32]> = self.heard.items().collect();
+                let items = self.heard.items().chain(self.proofs.items());
+                let items: Vec<[u8; 32]> = items.collect();
                 if let Some(opening) = self.exchanges.open(context, now, *partner, items) {
                     self.send(*partner, Message::ReconcileTestimonies(opening), out);
                 }
@@ -310,6 +336,7 @@ impl Standing {
                 }
             }
         }
+        self.losses.turn(context, &self.reports, today);
         self.duties.clear();
         self.looked_at.clear();
         self.reports.clear();
@@ -349,6 +376,8 @@ impl Standing {
         let subjects: Vec<NodeId> = self.duties.keys().copied().collect();
         for subject in subjects {
             if let Some(duty) = self.duties.get_mut(&subject) {
+                let window = context.network.verdicts.suspend_window;
+                duty.convicted |= self.proofs.suspend(&subject, today, window);
                 duty.ask(now, scale);
                 out.send(subject, Message::Probe);
             }
@@ -433,7 +462,9 @@ impl Standing {
         let before = Before::of(certificate, verdicts, eligible.find(subject).is_some());
         let kept = self.reports.kept(context, subject);
         let read = self.reports.read(context, subject);
-        Some(duty.words(before, kept, read, last))
+        let mut words = duty.words(before, kept, read, last);
+        words.suspend |= self.losses.are_too_many(context, &self.reports, subject);
+        Some(words)
     }
 
     /// Tells watchers what was found since they were last told.
@@ -490,14 +521,19 @@ impl Standing {
     fn pass_on(&mut self, context: &Context, out: &mut Effects) {
         self.pass_on_at = None;
         let news = core::mem::take(&mut self.news);
+        let proofs = news.iter().filter_map(|item| self.proofs.find(item));
+        let proofs: Vec<Proof> = proofs.cloned().collect();
         let news = news.iter().filter_map(|item| self.heard.find(item));
         let news: Vec<Testimony> = news.cloned().collect();
         for partner in partners(context) {
-            self.tell(partner, &news, out);
+            self.tell(partner, &news, &proofs, out);
         }
     }
 
-    fn tell(&mut self, to: NodeId, testimonies: &[Testimony], out: &mut Effects) {
+    fn tell(&mut self, to: NodeId, testimonies: &[Testimony], proofs: &[Proof], out: &mut Effects) {
+        for proof in proofs {
+            self.send(to, Message::Proof(proof.clone()), out);
+        }
         for some in testimonies.chunks(limits::TESTIMONIES_PER_MESSAGE_MAX) {
             self.send(to, Message::Testimonies(some.to_vec()), out);
         }
@@ -507,6 +543,7 @@ impl Standing {
         self.counts.bytes += match &message {
             Message::ReconcileTestimonies(step) => 5 + step.ranges.len() as u64,
             Message::WantTestimonies(items) => 2 + 32 * items.len() as u64,
+            Message::Proof(proof) => proof.bytes().len() as u64,
             Message::Testimonies(some) => testimonies_bytes(some.len()),
             Message::Tallies(some) => 2 + (Tally::BYTES * some.len()) as u64,
             _ => 0,

@@ -42,12 +42,38 @@ impl Reports {
         self.score(context, subject, |tally| (tally.asked, tally.failed))
     }
 
+    /// About how many envelopes of a relay were swept in this epoch, as far as those found that report here: the
+    /// median of them, times how many they are ([EVD-4]).
+    pub(super) fn swept(&self, context: &Context, subject: &NodeId) -> Option<u64> {
+        let found = self.found(context, subject, |tally| (tally.swept, tally.missing));
+        let mut swept: Vec<u32> = found?.iter().map(|(swept, _)| *swept).collect();
+        swept.sort_unstable();
+        let median = swept.get((swept.len().checked_sub(1)?) / 2)?;
+        Some(u64::from(*median) * swept.len() as u64)
+    }
+
     fn score(
         &self,
         context: &Context,
         subject: &NodeId,
         of: fn(&Tally) -> (u32, u32),
     ) -> Option<u8> {
+        let mut found = self.found(context, subject, of)?;
+        // By their share, without fractions.
+        found.sort_by_key(|(tried, failed)| {
+            u64::from(*failed) * 1_000_000 / u64::from(*tried).max(1)
+        });
+        let (tried, failed) = found.get((found.len() - 1) / 2)?;
+        score(*tried, *failed)
+    }
+
+    /// What reporters of different subnets found, if they are enough.
+    fn found(
+        &self,
+        context: &Context,
+        subject: &NodeId,
+        of: fn(&Tally) -> (u32, u32),
+    ) -> Option<Vec<(u32, u32)>> {
         let (first, last) = ((*subject, NodeId([0; 32])), (*subject, NodeId([0xff; 32])));
         let members = context.view.snapshot();
         let mut subnets = BTreeSet::new();
@@ -68,12 +94,7 @@ impl Reports {
         if found.len() < usize::from(context.network.verdicts.reporters.max(1)) {
             return None;
         }
-        // By their share, without fractions.
-        found.sort_by_key(|(tried, failed)| {
-            u64::from(*failed) * 1_000_000 / u64::from(*tried).max(1)
-        });
-        let (tried, failed) = found.get((found.len() - 1) / 2)?;
-        score(*tried, *failed)
+        Some(found)
     }
 }
 

@@ -223,10 +223,21 @@ impl MemStore {
         let mailbox = self.mailboxes.get(&address);
         let before = mailbox.and_then(|mailbox| mailbox.tombstones.get(&id));
         let stays = before.is_some_and(|(before, _)| before.expires >= tombstone.expires);
-        if before.is_none() && place.is_none() {
+        let row = place.and_then(|(_, cursor)| mailbox?.rows.get(&cursor));
+        if row.is_some_and(|(_, expires)| *expires > tombstone.expires) {
+            return Err(NotKept::Expired);
+        }
+        // Where the envelope lay is known better than whoever passes the word on knows it.
+        let epoch = match (row, before) {
+            (Some((row, _)), _) => row.epoch(),
+            (None, Some((_, before))) => *before,
+            (None, None) => epoch,
+        };
+        let (is_new, stays) = (before.is_none(), stays);
+        if is_new && place.is_none() {
             self.afford(TOMBSTONE_WEIGHT_BYTES)?;
         }
-        if before.is_none() {
+        if is_new {
             self.usage.tombstones += 1;
         }
         if !stays {
@@ -479,6 +490,39 @@ mod tests {
             StoreDone::NotKept(NotKept::Expired)
         );
         assert_eq!(store.apply(put(1, &letter, 40)), kept(true, 7));
+    }
+
+    /// [STO-4] Nobody who passes the word on can make it look as if the envelope had been lost ([EVD-4]).
+    #[test]
+    fn a_tombstone_lies_where_its_envelope_lay_and_as_long() {
+        let mut store = MemStore::new();
+        let letter = row(1, 1, 7);
+        store.apply(put(1, &letter, 30));
+        let early = store.apply(delete(1, &letter, 29));
+        assert_eq!(early, StoreDone::NotKept(NotKept::Expired));
+        let have = StoreOp::Have {
+            ids: vec![letter.envelope.id()],
+        };
+        assert_eq!(
+            store.apply(have),
+            StoreDone::Have(vec![letter.envelope.id()])
+        );
+        let elsewhere = |expires| {
+            let StoreOp::Delete { tombstone, .. } = delete(1, &letter, expires) else {
+                panic!()
+            };
+            let epoch = letter.epoch().plus(5);
+            StoreOp::Delete { tombstone, epoch }
+        };
+        for expires in [30, 31] {
+            store.apply(elsewhere(expires));
+            let cell = cell_of(&keys(1).address(), 4);
+            let held = store.inventory(letter.epoch(), &[cell], 4);
+            let [Held::Tombstone(tombstone)] = held.as_slice() else {
+                panic!("{held:?}")
+            };
+            assert_eq!(tombstone.expires, Hour(expires));
+        }
     }
 
     /// [STO-6] Deleting what is there gives room, even in a store that is full.

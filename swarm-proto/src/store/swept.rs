@@ -42,7 +42,7 @@ impl Part {
         self.prefix
     }
 
-    /// Whether an item ([`Held::item`]) belongs to it.
+    /// Whether the envelope with this id belongs to it.
     pub fn contains(&self, item: &[u8; 32]) -> bool {
         let [high, low, ..] = *item;
         let first = u32::from(u16::from_be_bytes([high, low]));
@@ -81,7 +81,12 @@ impl Swept {
             Held::Tombstone(tombstone) => tombstone.expires >= self.ends_from,
             Held::Card { .. } => false,
         };
-        in_time && self.part.contains(&held.item())
+        // A tombstone lies where the envelope would, so that a listing of a part shows one of them.
+        let place = match held {
+            Held::Tombstone(tombstone) => tombstone.id.0,
+            Held::Envelope { .. } | Held::Card { .. } => held.item(),
+        };
+        in_time && self.part.contains(&place)
     }
 }
 
@@ -111,6 +116,37 @@ pub fn proof_of<'a>(tags: impl IntoIterator<Item = &'a [u8; 32]>) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// [SWP-1]
+    #[test]
+    fn a_tombstone_is_swept_in_the_part_of_its_envelope() {
+        use crate::crypto::Signature;
+        use crate::id::EnvelopeId;
+        use crate::store::{MailboxKeys, Tombstone};
+        let tombstone = |byte: u8| {
+            Held::Tombstone(Tombstone {
+                keys: MailboxKeys {
+                    flags: 0,
+                    read: [1; 32],
+                    write: [2; 32],
+                },
+                id: EnvelopeId([byte; 32]),
+                expires: Hour(30),
+                signature: Signature([0; 64]),
+            })
+        };
+        for byte in [0x00, 0x47, 0x9c, 0xff] {
+            let swept = |prefix| Swept {
+                epoch: Epoch(0),
+                cell: Cell(0),
+                part: Part::new(2, prefix).unwrap(),
+                arrived_by: Tick(0),
+                ends_from: Hour(30),
+            };
+            let inside = (0..256).filter(|prefix| swept(*prefix).covers(&tombstone(byte)));
+            assert_eq!(inside.collect::<Vec<u16>>(), [u16::from(byte)]);
+        }
+    }
 
     /// [SWP-1]
     #[test]

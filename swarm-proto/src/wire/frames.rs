@@ -7,10 +7,10 @@
 use crate::crypto::ONION_PUBLIC_KEY_BYTES;
 use crate::limits::{
     ANSWER_LARGE_BYTES, ANSWER_SMALL_BYTES, CARD_BYTES, CELLS_PER_EXCHANGE_MAX,
-    CHALLENGE_PAGES_MAX, ENVELOPE_LARGE_BYTES, FRAME_BYTES_MAX, IDS_PER_MESSAGE_MAX,
-    LONG_STAY_BYTES, ONION_LARGE_BYTES, ONION_SMALL_BYTES, RECONCILE_BYTES_MAX,
-    RECONCILE_KEY_BYTES, RECORDS_PER_MESSAGE_MAX, ROW_HEADER_BYTES, SWEEP_ITEMS_MAX,
-    TALLIES_PER_MESSAGE_MAX, TESTIMONIES_PER_MESSAGE_MAX,
+    CHALLENGE_PAGES_MAX, ENVELOPE_LARGE_BYTES, ENVELOPE_SMALL_BYTES, FRAME_BYTES_MAX,
+    IDS_PER_MESSAGE_MAX, LONG_STAY_BYTES, ONION_LARGE_BYTES, ONION_SMALL_BYTES,
+    RECONCILE_BYTES_MAX, RECONCILE_KEY_BYTES, RECORDS_PER_MESSAGE_MAX, ROW_HEADER_BYTES,
+    SWEEP_ITEMS_MAX, TALLIES_PER_MESSAGE_MAX, TESTIMONIES_PER_MESSAGE_MAX,
 };
 use crate::pledge::PAGE_TAG_BYTES;
 use crate::wire::kind;
@@ -67,6 +67,8 @@ pub enum FrameKind {
     Tallies = kind::TALLIES,
     /// The answer to a probe.
     Here = kind::HERE,
+    /// What convicts a relay by itself.
+    Proof = kind::PROOF,
     /// A challenge to show what was pledged.
     Challenge = kind::CHALLENGE,
     /// What is said of it.
@@ -95,7 +97,7 @@ pub enum Way {
 
 impl FrameKind {
     /// Every type, in the order of its number.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Hello,
         Self::Refusal,
         Self::Reconcile,
@@ -106,6 +108,7 @@ impl FrameKind {
         Self::Testimonies,
         Self::Tallies,
         Self::Here,
+        Self::Proof,
         Self::ListAsk,
         Self::ListPart,
         Self::OnionSmall,
@@ -160,10 +163,9 @@ impl FrameKind {
             Self::Testimonies => 2 + TESTIMONIES_PER_MESSAGE_MAX * Testimony::BYTES,
             Self::Tallies => 2 + TALLIES_PER_MESSAGE_MAX * Tally::BYTES,
             Self::Sweep => SWEEP_BYTES_MAX,
+            Self::Proof => PROOF_BYTES_MAX,
             Self::Challenge => 1 + 32,
-            Self::ChallengeAnswer => {
-                32 + 1 + 64 + 2 + PAGE_TAG_BYTES * CHALLENGE_PAGES_MAX as usize
-            }
+            Self::ChallengeAnswer => CHALLENGE_ANSWER_BYTES_MAX,
         }
     }
 
@@ -187,6 +189,7 @@ impl FrameKind {
                 | Self::Testimonies
                 | Self::Tallies
                 | Self::Here
+                | Self::Proof
                 | Self::Challenge
                 | Self::ChallengeAnswer,
                 Way::Tell,
@@ -218,6 +221,7 @@ impl FrameKind {
                 | Self::Testimonies
                 | Self::Tallies
                 | Self::Here
+                | Self::Proof
                 | Self::Challenge
                 | Self::ChallengeAnswer,
                 Way::Ask | Way::Answer,
@@ -256,6 +260,22 @@ const COMPARE_BYTES_MAX: usize =
 /// Bytes of a step of a sweep: number, digest, signature, items and tags.
 const SWEEP_BYTES_MAX: usize = 5 + 32 + 64 + 2 + 64 * SWEEP_ITEMS_MAX;
 
+/// Bytes of the answer to a challenge: nonce, class, signature, what is said of each page.
+const CHALLENGE_ANSWER_BYTES_MAX: usize =
+    32 + 1 + 64 + 2 + PAGE_TAG_BYTES * CHALLENGE_PAGES_MAX as usize;
+
+/// Bytes of a proof: kind, promise, receipt, other side, opening, who lists, signature, items and tags, envelope.
+const PROOF_BYTES_MAX: usize = 1
+    + PROMISE_BYTES
+    + RECEIPT_BYTES
+    + 32
+    + 77
+    + 1
+    + 64
+    + 2
+    + 64 * SWEEP_ITEMS_MAX
+    + ENVELOPE_SMALL_BYTES;
+
 /// Bytes of a receipt: node key, tick, signature.
 const RECEIPT_BYTES: usize = 32 + 4 + 64;
 
@@ -270,6 +290,7 @@ const _: () = {
     assert!(42 + RECORDS_IN_LIST_PART_MAX * RECORD_WITH_KEYS_BYTES <= FRAME_BYTES_MAX);
     assert!(2 + 32 * IDS_PER_MESSAGE_MAX <= FRAME_BYTES_MAX);
     assert!(COMPARE_BYTES_MAX <= FRAME_BYTES_MAX && SWEEP_BYTES_MAX <= FRAME_BYTES_MAX);
+    assert!(PROOF_BYTES_MAX <= FRAME_BYTES_MAX);
     assert!(5 + RECONCILE_KEY_BYTES + RECONCILE_BYTES_MAX <= FRAME_BYTES_MAX);
     assert!(2 + TESTIMONIES_PER_MESSAGE_MAX * Testimony::BYTES <= FRAME_BYTES_MAX);
     assert!(2 + TALLIES_PER_MESSAGE_MAX * Tally::BYTES <= FRAME_BYTES_MAX);
@@ -294,6 +315,7 @@ mod tests {
             (0x0206, 36_354),
             (0x0207, 26_626),
             (0x0208, 0),
+            (0x0209, 34_949),
             (0x0210, 36),
             (0x0211, 35_064),
             (0x0301, 7_168),

@@ -6,9 +6,11 @@
 pub mod codec;
 pub mod copies;
 pub mod frames;
+pub mod loss;
 pub mod mailbox;
 pub mod members;
 pub mod pledge;
+pub mod proof;
 pub mod refusal;
 pub mod standing;
 pub mod sweeps;
@@ -26,6 +28,7 @@ use copies::{Compare, Copied, Copy};
 use mailbox::{CardAsk, CardPut, Deposit, Deposited, Erase, Fetch};
 use members::{ListAsk, ListPart, Reconcile, RecordWithKeys};
 use pledge::{Challenge, ChallengeAnswer};
+use proof::Proof;
 use refusal::Refusal;
 use standing::{Tally, Testimony};
 use sweeps::Sweep;
@@ -67,6 +70,8 @@ pub enum Message {
     Testimonies(Vec<Testimony>),
     /// What a relay found about those that the other watches.
     Tallies(Vec<Tally>),
+    /// What convicts a relay by itself.
+    Proof(Proof),
     /// Here I am: the answer to a probe.
     Here,
     /// A watcher wants to see what a relay has pledged.
@@ -119,6 +124,7 @@ impl Message {
             Self::WantTestimonies(_) => kind::WANT_TESTIMONIES,
             Self::Testimonies(_) => kind::TESTIMONIES,
             Self::Tallies(_) => kind::TALLIES,
+            Self::Proof(_) => kind::PROOF,
             Self::Here => kind::HERE,
             Self::Challenge(_) => kind::CHALLENGE,
             Self::ChallengeAnswer(_) => kind::CHALLENGE_ANSWER,
@@ -176,6 +182,7 @@ impl Message {
                 let all = (0..count).map(|_| Tally::decode(reader));
                 Self::Tallies(all.collect::<Result<_, _>>()?)
             }
+            kind::PROOF => Self::Proof(Proof::decode(reader)?),
             kind::HERE => Self::Here,
             kind::CHALLENGE => Self::Challenge(Challenge::decode(reader)?),
             kind::CHALLENGE_ANSWER => Self::ChallengeAnswer(ChallengeAnswer::decode(reader)?),
@@ -215,6 +222,7 @@ impl Message {
                     tally.encode(&mut writer);
                 }
             }
+            Self::Proof(proof) => proof.encode(&mut writer),
             Self::Want(items) | Self::WantTestimonies(items) => {
                 writer.count(items.len());
                 for item in items {
@@ -275,6 +283,8 @@ pub mod kind {
     pub const TALLIES: u16 = 0x0207;
     /// The answer to a probe.
     pub const HERE: u16 = 0x0208;
+    /// What convicts a relay by itself.
+    pub const PROOF: u16 = 0x0209;
     /// The member list is wanted.
     pub const LIST_ASK: u16 = 0x0210;
     /// A part of it.

@@ -126,7 +126,8 @@ impl Open {
             .u32(self.cutoff.0);
     }
 
-    fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+    /// Reads all but the signature.
+    pub(super) fn decode_unsigned(reader: &mut Reader) -> Result<Self, Malformed> {
         let (epoch, cell) = (Epoch(reader.u32("epoch")?), Cell(reader.u16("cell")?));
         let (digits, prefix) = (reader.u8("digits")?, reader.u16("prefix")?);
         Ok(Self {
@@ -136,13 +137,26 @@ impl Open {
             cutoff: Tick(reader.u32("cutoff")?),
             nonce: reader.array("nonce")?,
             commitment: reader.array("commitment")?,
+            signature: Signature([0; 64]),
+        })
+    }
+
+    /// Writes all but the signature.
+    pub(super) fn encode_unsigned(&self, writer: &mut Writer) {
+        self.encode_range(writer);
+        writer.put(&self.nonce).put(&self.commitment);
+    }
+
+    fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let open = Self::decode_unsigned(reader)?;
+        Ok(Self {
             signature: Signature(reader.array("signature")?),
+            ..open
         })
     }
 
     fn encode(&self, writer: &mut Writer) {
-        self.encode_range(writer);
-        writer.put(&self.nonce).put(&self.commitment);
+        self.encode_unsigned(writer);
         writer.put(&self.signature.0);
     }
 }
@@ -165,7 +179,17 @@ impl Listing {
     }
 
     fn decode(reader: &mut Reader, by_opener: bool) -> Result<Self, Malformed> {
-        let (open, signature) = (reader.array("opening")?, reader.array("signature")?);
+        let open = reader.array("opening")?;
+        Self::decode_about(reader, open, by_opener)
+    }
+
+    /// Reads signature and items of a listing about a known opening.
+    pub(super) fn decode_about(
+        reader: &mut Reader,
+        open: [u8; 32],
+        by_opener: bool,
+    ) -> Result<Self, Malformed> {
+        let signature = reader.array("signature")?;
         let count = reader.count("items", limits::SWEEP_ITEMS_MAX)?;
         let mut items: Vec<([u8; 32], [u8; 32])> = Vec::with_capacity(count);
         for _ in 0..count {
@@ -183,7 +207,8 @@ impl Listing {
         })
     }
 
-    fn encode_items(&self, writer: &mut Writer) {
+    /// Writes number and items.
+    pub(super) fn encode_items(&self, writer: &mut Writer) {
         writer.count(self.items.len());
         for (item, tag) in &self.items {
             writer.put(item).put(tag);

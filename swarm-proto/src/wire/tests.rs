@@ -1,5 +1,6 @@
 //! Every message there and back, every decoder under arbitrary bytes, and the sizes that onions allow.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -12,7 +13,7 @@ use crate::envelope::{Envelope, EnvelopeHeader, ExpiryClass, SizeClass};
 use crate::id::{EnvelopeId, MailboxAddress, NodeKey, hex};
 use crate::mailbox::receipt::{Promise, Receipt};
 use crate::members::testing::{check_vectors, record};
-use crate::members::{OnionKeys, onion_key_hash};
+use crate::members::{OnionKeys, RECORD_BYTES, onion_key_hash};
 use crate::place::Cell;
 use crate::store::{Cursor, MailboxKeys, Part, Row, Tombstone};
 use crate::time::{Epoch, Hour, Tick, UnixTime};
@@ -21,10 +22,14 @@ use crate::wire::copies::{CopyAge, Scope};
 use crate::wire::frames::FrameKind;
 use crate::wire::mailbox::RECEIPTS_MAX;
 use crate::wire::members::RECORDS_IN_LIST_PART_MAX;
+use crate::wire::proof::Proof;
 use crate::wire::standing::{Past, Tally, Testimony, Words};
 use crate::wire::sweeps::{Listing, Open, Reply, Step};
 
 mod fuzz;
+mod proofs;
+
+use proofs::{loss, pledge_evidence, twice};
 
 const ENVELOPE: &str = include_str!("../../../docs/spec/vectors/envelope.txt");
 const RECEIPT: &str = include_str!("../../../docs/spec/vectors/receipt.txt");
@@ -80,7 +85,7 @@ fn card(byte: u8) -> Card {
 }
 
 fn member(number: u32) -> RecordWithKeys {
-    let key = OnionPublicKey(alloc::boxed::Box::new([7; 1_216]));
+    let key = OnionPublicKey(Box::new([7; 1_216]));
     let mut record = record(number);
     record.onion_current = onion_key_hash(&key);
     record.onion_next = Some(onion_key_hash(&key));
@@ -347,6 +352,9 @@ fn every_message(byte: u8, count: usize, size: SizeClass) -> Vec<Message> {
             tally(byte);
             count.min(limits::TALLIES_PER_MESSAGE_MAX)
         ]),
+        Message::Proof(Proof::Pledge(Box::new(pledge_evidence(byte, count)))),
+        Message::Proof(Proof::Lost(Box::new(loss(byte, count)))),
+        Message::Proof(Proof::Twice(Box::new(twice(byte)))),
         Message::Challenge(Challenge {
             class: 1 + byte % 8,
             nonce: [byte; 32],
@@ -476,6 +484,9 @@ fn a_malformed_field_is_named() {
         bytes[2 + at] = byte;
         bytes
     };
+    let twice = Message::Proof(Proof::Twice(Box::new(twice(1)))).encode();
+    let (lower, higher) = twice[1..].split_at(RECORD_BYTES);
+    let swapped = [&[5], higher, lower].concat();
     let mut tallies = Message::Tallies(vec![tally(1)]).encode();
     tallies[2 + 40] = 9;
     let refusal = |code: u8, detail: u8| vec![0, code, 0, 0, 0, 0, 0, 0, 0, detail];
@@ -508,6 +519,8 @@ fn a_malformed_field_is_named() {
         (kind::TESTIMONIES, testimonies(70, 8), "flags"),
         (kind::TESTIMONIES, testimonies(72, 101), "available"),
         (kind::TALLIES, tallies, "tally"),
+        (kind::PROOF, vec![3], "kind of proof"),
+        (kind::PROOF, swapped, "records"),
         (kind::CHALLENGE, vec![9; 33], "class"),
         (kind::CHALLENGE, vec![0; 33], "class"),
         (kind::CHALLENGE_ANSWER, vec![9; 99], "class"),
@@ -576,6 +589,7 @@ fn the_largest_message_of_each_type_fits_its_frame() {
             Message::Copy(copy) => copy.row.long_stay.is_none(),
             Message::Compare(compare) => compare.scope.is_none(),
             Message::Sweep(sweep) => !matches!(sweep.step, Step::Listing(_)),
+            Message::Proof(proof) => !matches!(proof, Proof::Lost(_)),
             _ => false,
         };
         assert_eq!(
@@ -737,6 +751,9 @@ fn messages_are_those_of_the_vectors() {
         "want-testimonies",
         "testimonies",
         "tallies",
+        "proof-pledge",
+        "proof-lost",
+        "proof-twice",
         "challenge",
         "challenge-answer",
         "here",

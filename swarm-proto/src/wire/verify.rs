@@ -95,6 +95,7 @@ impl Judge<'_> {
             (Message::Testimonies(testimonies), Via::Relay(_)) => testimonies
                 .iter()
                 .all(|one| one.holds(self.crypto, &self.network)),
+            (Message::Proof(proof), Via::Relay(_)) => proof.holds(self.crypto, &self.network),
             (Message::Records(records), Via::Relay(_)) => {
                 records.iter().all(|record| self.record_holds(record))
             }

@@ -4,6 +4,7 @@
 //! sweeps of its own.
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use rand_core::Rng;
@@ -15,9 +16,11 @@ use crate::effects::{Effects, SignTicket, Ticket};
 use crate::id::NodeId;
 use crate::limits;
 use crate::place::cell_of;
+use crate::standing::Shown;
 use crate::store::{Held, StoreDone, StoreOp, Swept, Tagged, Tombstone, proof_of};
 use crate::time::{Instant, Now};
 use crate::wire::Message;
+use crate::wire::loss::{LISTED_AFTER_TICKS, Listed};
 use crate::wire::sweeps::{Listing, Open, Reply, Step, Sweep, commitment};
 
 /// Names a sweep: the other side, its opener's number, and whether this side opened it.
@@ -82,6 +85,8 @@ pub(super) struct Verdict {
     pub(super) lacking: Vec<Held>,
     /// Envelopes among it that it surely had.
     pub(super) missing: usize,
+    /// Some of those that it has signed for.
+    pub(super) losses: Vec<Shown>,
 }
 
 impl Exchanges {
@@ -365,6 +370,7 @@ impl Exchanges {
                 of: envelopes(&one.own),
                 lacking: Vec::new(),
                 missing: 0,
+                losses: Vec::new(),
             });
         }
         counts.unequal += 1;
@@ -395,7 +401,13 @@ impl Exchanges {
             of: envelopes(&one.own),
             lacking: Vec::new(),
             missing: 0,
+            losses: Vec::new(),
         };
+        let listed = Arc::new(Listed {
+            with: context.me,
+            open: one.open,
+            listing: listing.clone(),
+        });
         let theirs: BTreeMap<[u8; 32], [u8; 32]> = listing.items.iter().copied().collect();
         for tagged in one.own {
             if theirs.get(&tagged.held.item()) == Some(&tagged.tag) {
@@ -413,14 +425,21 @@ impl Exchanges {
                     continue;
                 }
                 let cell = cell_of(&address, context.network.cell_bits);
-                let had = context.possession.borrow().had(
-                    context.network.scale,
-                    (verdict.job.epoch, cell, key.0),
-                    id,
-                    arrival,
-                    one.began,
-                );
+                let place = (verdict.job.epoch, cell, key.0);
+                let known = context.possession.borrow();
+                let had = known.had(context.network.scale, place, id, arrival, one.began);
                 verdict.missing += usize::from(had);
+                let receipt = known
+                    .signed(place, id)
+                    .filter(|receipt| receipt.time.plus(LISTED_AFTER_TICKS) <= listed.open.cutoff);
+                let is_room = verdict.losses.len() < limits::LOSSES_PER_SWEEP_MAX;
+                if let Some(receipt) = receipt.filter(|_| is_room) {
+                    verdict.losses.push(Shown {
+                        id,
+                        receipt: *receipt,
+                        listed: Arc::clone(&listed),
+                    });
+                }
             }
             verdict.lacking.push(tagged.held);
         }

@@ -125,7 +125,7 @@ fn only_what_was_agreed_on_after_its_first_hour_was_surely_there() {
     assert!(!had(&known, 20, 500));
     known.agreed(at(600), SCALE, PLACE);
     assert!(had(&known, 20, 700));
-    known.forget_before(Epoch(4));
+    known.forget_before(Epoch(4), Hour(0));
     assert!(!had(&known, 20, 700));
 }
 
@@ -138,9 +138,9 @@ fn a_receipt_counts_until_a_comparison_says_the_same() {
         epoch: Epoch(3),
         id: EnvelopeId([5; 32]),
         length: 1_856,
-        expires: crate::time::Hour(9),
+        expires: Hour(9),
     };
-    known.receipted(at(10), PEER, &promise);
+    known.receipted(at(10), PEER, &promise, &receipt());
     let had =
         |known: &Possession, began: u64| known.had(SCALE, PLACE, ID, tick(10), at(began).mono);
     assert!(
@@ -155,6 +155,45 @@ fn a_receipt_counts_until_a_comparison_says_the_same() {
     );
     known.agreed(at(200), SCALE, PLACE);
     assert!(known.receipts.is_empty());
+    assert_eq!(known.signed(PLACE, ID), Some(&receipt()), "[EVD-4]");
+    known.forget_before(Epoch(3), Hour(8));
+    assert!(known.signed(PLACE, ID).is_some());
+    known.forget_before(Epoch(3), Hour(9));
+    assert_eq!(known.signed(PLACE, ID), None);
     assert!(had(&known, 272));
     assert!(!had(&known, 100));
+}
+
+fn receipt() -> Receipt {
+    Receipt {
+        holder: crate::id::NodeKey([3; 32]),
+        time: Tick(1),
+        signature: crate::crypto::Signature([4; 64]),
+    }
+}
+
+/// [EVD-4]
+#[test]
+fn receipts_of_the_oldest_epoch_make_room_for_newer_ones() {
+    let mut known = Possession::default();
+    let promise = |number: u32| {
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        Promise {
+            cell: Cell(9),
+            epoch: Epoch(3 + number / 60_000),
+            id: EnvelopeId(id),
+            length: 1_856,
+            expires: Hour(9),
+        }
+    };
+    for number in 0..70_000 {
+        known.receipted(at(10), PEER, &promise(number), &receipt());
+    }
+    let has = |number| {
+        let Promise { epoch, id, .. } = promise(number);
+        known.signed((epoch, Cell(9), PEER), id).is_some()
+    };
+    assert_eq!(known.signed.len(), limits::VOUCHED_MAX);
+    assert!(!has(0) && has(59_999) && has(69_999));
 }
