@@ -15,7 +15,8 @@ use super::catalog::Catalog;
 use super::read::{self, Each, Source, View, scan_table};
 use super::schema::{
     DayTable, Definition, HourRecord, PART_BYTES, Place, SCHEMA_VERSION, Span, TableName, day_of,
-    decode_u32, encode_box, encode_card, encode_row, encode_tombstone, index_key, tombstone_key,
+    decode_tombstone, encode_box, encode_card, encode_row, encode_tombstone, index_key,
+    tombstone_key,
 };
 
 /// The tables of one write transaction, opened once each, and the catalog as it will be.
