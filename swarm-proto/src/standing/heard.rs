@@ -105,6 +105,12 @@ impl Heard {
             .map(|testimony| &testimony.words)
     }
 
+    /// What one watcher said last about a relay in an epoch.
+    pub(crate) fn by(&self, epoch: Epoch, subject: &NodeId, watcher: &NodeId) -> Option<Words> {
+        let said = self.said.get(&(epoch, *subject))?;
+        said.get(watcher).map(|testimony| testimony.words)
+    }
+
     /// What a quorum says at the end of an epoch ([STD-7]).
     pub(crate) fn certificate(
         &mut self,

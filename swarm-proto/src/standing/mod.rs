@@ -296,7 +296,7 @@ impl Standing {
         }
         if self.report_at <= now.mono {
             self.report_at = now.mono.plus(about(context, HOUR_MINUTES));
-            self.report(context, out);
+            self.report(context, now, out);
         }
         if self.compare_at <= now.mono {
             self.compare_at = now.mono.plus(about(context, COMPARE_MINUTES));
@@ -432,10 +432,14 @@ impl Standing {
             return;
         };
         let was_absent = context.said.absent.contains(&subject);
+        // What it said before a restart stands until it says something else.
+        let before = self.heard.by(today, &subject, &context.me);
         let Some(duty) = self.duties.get_mut(&subject) else {
             return;
         };
-        let is_new = match (duty.told, duty.absent) {
+        let is_new = match (duty.told.or(before), duty.absent) {
+            // It is not known yet whether that still holds.
+            (Some(told), None) => told.suspend != words.suspend,
             (Some(told), _) => (told.absent, told.suspend) != (words.absent, words.suspend),
             // In a new epoch those that were absent are to be spoken of again.
             (None, Some(absent)) => absent || was_absent || words.suspend,
@@ -468,7 +472,7 @@ impl Standing {
     }
 
     /// Tells watchers what was found since they were last told.
-    fn report(&mut self, context: &Context, out: &mut Effects) {
+    fn report(&mut self, context: &Context, now: Now, out: &mut Effects) {
         let Some(today) = self.epoch else { return };
         let sums = context.possession.borrow().sums(today);
         let mut to: BTreeMap<NodeId, Vec<Tally>> = BTreeMap::new();
@@ -476,6 +480,11 @@ impl Standing {
             let subject = tally.subject;
             if self.reported.get(&subject) == Some(&tally) {
                 continue;
+            }
+            if to.len() >= limits::WATCHERS_TOLD_MAX {
+                // The others in a while: each costs a link.
+                self.report_at = now.mono.plus(FIRST_REPORT);
+                break;
             }
             self.reported.insert(subject, tally);
             let watchers = self.heard.watchers(context, today, &subject);
