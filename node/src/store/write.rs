@@ -15,7 +15,8 @@ use super::catalog::Catalog;
 use super::read::{self, Each, Source, View, scan_table};
 use super::schema::{
     DayTable, Definition, HourRecord, PART_BYTES, Place, SCHEMA_VERSION, Span, TableName, day_of,
-    decode_u32, encode_box, encode_card, encode_row, encode_tombstone, index_key, tombstone_key,
+    decode_tombstone, encode_box, encode_card, encode_row, encode_tombstone, index_key,
+    tombstone_key,
 };
 
 /// The tables of one write transaction, opened once each, and the catalog as it will be.
@@ -314,7 +315,11 @@ impl<'txn> Group<'txn> {
     }
 
     /// The hour of a living tombstone.
-    fn tombstone(&mut self, view: &View, key: &[u8]) -> Result<Option<(Hour, Epoch)>, StoreFailure> {
+    fn tombstone(
+        &mut self,
+        view: &View,
+        key: &[u8],
+    ) -> Result<Option<(Hour, Epoch)>, StoreFailure> {
         for table in view.tables(DayTable::Tombstones, |span| span.tombstones) {
             if let Some(record) = self.tables.record(table, key)? {
                 let (hour, _, epoch) = decode_tombstone(&record)?;
