@@ -463,6 +463,11 @@ impl Relay {
     fn copied(&mut self, now: Now, from: NodeId, copied: &Copied, out: &mut Effects) {
         let context = &self.context;
         let promise = &copied.promise;
+        // Whoever dates a receipt ahead could be held to it by no listing ([EVD-4]).
+        let latest = context.network.scale.tick_of(now.unix).plus(GRACE_TICKS);
+        if copied.outcome.as_ref().is_ok_and(|it| it.time > latest) {
+            return;
+        }
         if let Ok(receipt) = &copied.outcome
             && context.may_keep(promise.epoch, promise.cell, &from)
         {
@@ -631,6 +636,9 @@ impl Readings {
         }
     }
 }
+
+/// Ticks by which another relay's clock may be ahead: 30 minutes, as everywhere.
+const GRACE_TICKS: u32 = 3;
 
 /// A copy that came long after its envelope had arrived ends what was agreed about the cell ([SWP-5]).
 fn note_late(context: &Context, now: Now, promise: &Promise, done: &StoreDone) {

@@ -42,9 +42,14 @@ fn any_op() -> impl Strategy<Value = StoreOp> {
                 salt: [owner; 32],
             }
         }),
-        2 => (letter.clone(), 0..OWNERS, HOURS).prop_map(|((owner, number, _), other, hour)| {
+        2 => (letter.clone(), 0..OWNERS, HOURS).prop_map(|((owner, number, said), other, hour)| {
             let signer = if number % 2 == 0 { owner } else { other };
-            delete(signer, &row(owner, number, 1), hour)
+            let mut delete = delete(signer, &row(owner, number, 1), hour);
+            // Whoever passes it on may say another epoch ([STO-4]).
+            if let StoreOp::Delete { epoch, .. } = &mut delete {
+                *epoch = Epoch(said % 2);
+            }
+            delete
         }),
         2 => letter.clone().prop_map(|(owner, number, _)| StoreOp::Read {
             id: row(owner, number, 1).envelope.id(),

@@ -345,6 +345,37 @@ fn receipts_of_relays_that_do_not_hold_the_cell_do_not_count() {
     assert_eq!(receipts(&rig, stream), Some(1));
 }
 
+/// [EVD-4]: nobody could be held to it, so its signer has not signed at all.
+#[test]
+fn a_receipt_dated_ahead_counts_for_nothing() {
+    let (mut rig, _, letter, ranked) = scene(12);
+    let promise = rig.promise(&letter);
+    for at in &ranked[1..] {
+        rig.nodes[*at].up = false;
+    }
+    let stream = put(&mut rig, ranked[0], &letter);
+    let tick = rig.network.scale.tick_of(rig.now.unix);
+    for (at, ahead) in [(ranked[1], 4), (ranked[2], 3)] {
+        let time = tick.plus(ahead);
+        let bytes = promise.statement(&rig.network.id(), time);
+        let signature = crate::crypto::Crypto::sign(&rig.crypto, &rig.nodes[at].secret, &bytes);
+        let receipt = Receipt {
+            holder: rig.nodes[at].key,
+            time,
+            signature,
+        };
+        let copied = Copied {
+            arrival: tick,
+            promise,
+            outcome: Ok(receipt),
+        };
+        rig.deliver(at, ranked[0], Message::Copied(copied));
+    }
+    rig.run();
+    rig.advance(Duration::from_secs(6));
+    assert_eq!(receipts(&rig, stream), Some(2), "its own and one other");
+}
+
 /// [CPY-4]
 #[test]
 fn unfinished_copies_are_tried_again_with_growing_pauses_until_all_have_them() {

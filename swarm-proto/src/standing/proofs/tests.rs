@@ -193,6 +193,45 @@ fn a_wrong_answer_expels_its_signer_everywhere_after_each_has_made_the_sector() 
     assert_eq!(convictions(&rig), 12);
 }
 
+/// [EVD-3]: it needs no certificate.
+#[test]
+fn a_wrong_answer_expels_where_no_watchers_speak_and_for_no_longer_than_it_is_kept() {
+    let mut rig = watched(8);
+    let liar = 5;
+    let wrong = answered(&rig, liar, 1, 9, &[1]);
+    tell(&mut rig, 1, 2, Proof::Pledge(Box::new(wrong)));
+    rig.advance(HOUR);
+    assert_eq!(convictions(&rig), 8);
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        next_epoch(&mut rig);
+        let seen = judgement(&rig, 0, liar);
+        assert_eq!((seen.certificate, seen.suspended_for), (None, 0));
+        held.push(seen.holds);
+    }
+    assert_eq!(held, [true, false, false]);
+    let (context, today) = (rig.view_of(0), Epoch(20_000));
+    let mut certificates = crate::standing::Certificates::default();
+    let subject = rig.nodes[liar].key.node_id();
+    certificates.expel(subject, expelled_in(today));
+    let verdicts = &context.network.verdicts;
+    let mut left_out = |oldest: u32| {
+        certificates.forget_before(Epoch(oldest));
+        let is_out = |days: &u32| {
+            let epoch = today.plus(*days);
+            certificates.allow(verdicts, 0, &subject, epoch, true) == Some(false)
+        };
+        (0..40).filter(is_out).count()
+    };
+    assert_eq!(left_out(20_000), 29);
+    assert_eq!(
+        left_out(20_030),
+        29,
+        "mail of its last epoch may still be there"
+    );
+    assert_eq!(left_out(20_031), 0);
+}
+
 /// [EVD-3]: who was asked has answers that an honest relay signed, and no use for them.
 #[test]
 fn right_answers_convict_nobody_and_cost_a_liar_his_hearing() {
