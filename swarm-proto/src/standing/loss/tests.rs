@@ -258,6 +258,17 @@ fn one_in_a_hundred_is_let_pass_and_more_are_not() {
     );
     assert_eq!([many(2, 30), many(9, 29)], [false, false]);
     assert!(!lost(9).are_too_many(&context, &Reports::default(), &subject));
+    // What reporters say is good, and the watcher wants it suspended all the same.
+    let mut standing = Standing::new(rig.now);
+    standing
+        .duties
+        .insert(subject, crate::standing::Duty::new());
+    standing.reports = reports(30);
+    for (count, suspend) in [(3, false), (4, true)] {
+        standing.losses = lost(count);
+        let words = standing.words(&context, today, &subject, false).unwrap();
+        assert_eq!((words.kept, words.suspend), (Some(100), suspend));
+    }
     // A week together: what was swept in the days before counts as well, and is forgotten with them.
     let mut losses = lost(4);
     losses.turn(&context, &reports(30), today.plus(1));
