@@ -197,11 +197,25 @@ impl Correspondent {
         }
     }
 
+    /// What is in its mailbox of an epoch; tried again while relays on the way have just failed, as a person would.
+    async fn fetch_patiently(&self, epoch: Epoch) -> Fetched {
+        for _ in 0..VISITS_MAX {
+            match self.fetch(epoch).await {
+                Ok(fetched) => return fetched,
+                Err(Trouble::NoPath | Trouble::Unreachable) => {
+                    tokio::time::sleep(VISIT_PAUSE).await;
+                }
+                Err(why) => panic!("epoch {epoch:?} cannot be read: {why:?}"),
+            }
+        }
+        panic!("epoch {epoch:?} cannot be read: no way in {VISITS_MAX} visits");
+    }
+
     /// All that is in its mailboxes from an epoch to the present one.
     pub async fn fetch_since(&self, first: Epoch) -> Vec<EnvelopeId> {
         let mut ids = Vec::new();
         for epoch in first.0..=self.epoch().0 {
-            let fetched = self.fetch(Epoch(epoch)).await.unwrap();
+            let fetched = self.fetch_patiently(Epoch(epoch)).await;
             ids.extend(fetched.envelopes.iter().map(Envelope::id));
         }
         ids
@@ -338,3 +352,7 @@ pub fn unix_now() -> UnixTime {
 
 /// Events of one command: tries of a test's patience, and the last.
 const EVENTS_MAX: usize = 1_024;
+/// How often somebody tries again while no way is found.
+const VISITS_MAX: u32 = 60;
+/// How long somebody waits before that.
+const VISIT_PAUSE: Duration = Duration::from_secs(1);

@@ -32,7 +32,7 @@ pub struct Loss {
 pub struct Listed {
     /// The other side.
     pub with: NodeId,
-    /// The opening; its signature does not matter.
+    /// The opening; its signature does not matter and is zero.
     pub open: Open,
     /// What the subject listed, as the opener or as the other side.
     pub listing: Listing,

@@ -109,6 +109,12 @@ impl Open {
         statement(&Label::SWEEP_OPEN, network, &[&self.digest(opener, prover)])
     }
 
+    /// The same without V's signature, as evidence carries it.
+    pub(crate) fn unsigned(mut self) -> Self {
+        self.signature = Signature([0; 64]);
+        self
+    }
+
     /// V's id (32) | P's id (32) | epoch (4) | cell (2) | digits (1) | prefix (2) | cutoff (4)
     fn terms(&self, opener: &NodeId, prover: &NodeId) -> Vec<u8> {
         let mut writer = Writer::with_capacity(77);

@@ -405,7 +405,7 @@ impl Exchanges {
         };
         let listed = Arc::new(Listed {
             with: context.me,
-            open: one.open,
+            open: one.open.unsigned(),
             listing: listing.clone(),
         });
         let theirs: BTreeMap<[u8; 32], [u8; 32]> = listing.items.iter().copied().collect();
