@@ -233,6 +233,12 @@ pub struct NetworkStanding {
     pub certificate: Option<Certified>,
     /// Epochs for which it is suspended.
     pub suspended_epochs: u8,
+    /// Whether it signed two records with one number.
+    pub signed_twice: bool,
+    /// Whether it answered wrong about its pledge, which expels it.
+    pub pledged_wrong: bool,
+    /// Envelopes that it lost by its own signatures, as far as this relay watches it.
+    pub proven_lost: u64,
     /// Whether it holds mail of this epoch.
     pub holds: bool,
 }
@@ -275,6 +281,9 @@ impl NetworkStanding {
             majority: number(judged.majority),
             certificate: judged.certificate.map(certified),
             suspended_epochs: judged.suspended_for,
+            signed_twice: judged.twice.is_some(),
+            pledged_wrong: judged.wrong.is_some(),
+            proven_lost: number(judged.lost),
             holds: judged.holds,
         }
     }

@@ -194,6 +194,19 @@ fn network_standing(standing: &Standing) -> String {
     } else {
         text.push_str("no certificate yet\n");
     }
+    if network.signed_twice {
+        text.push_str("convicted: it signed two records with one number\n");
+    }
+    if network.pledged_wrong {
+        text.push_str("convicted: it answered wrong about its pledge, and is expelled\n");
+    }
+    if network.proven_lost > 0 {
+        let _ = writeln!(
+            text,
+            "{} envelopes lost by its own signatures",
+            network.proven_lost
+        );
+    }
     let cells = match (network.suspended_epochs, network.holds) {
         (0, true) => "it holds mail of this epoch".to_owned(),
         (0, false) => "it holds no mail of this epoch".to_owned(),
