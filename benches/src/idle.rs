@@ -88,6 +88,9 @@ impl Relay {
         let addr = free.local_addr()?;
         let mut file = NetworkFile::public("alone", vec![Founder { key, addr }]);
         file.network.reachability = Reachability::Assume;
+        // A relay at rest has solved its puzzle and filled its plot.
+        file.network.pledge.puzzle_bits = 0;
+        file.network.pledge.class_min = 0;
         file.write(&home.network_path())?;
         let text = Config::default_text(Profile::Home);
         let settings = text
