@@ -121,7 +121,7 @@ fn testimony(rig: &Rig, watcher: usize, of: usize, words: Words) -> Testimony {
 /// [STD-4] [STD-5] [STD-9]: four of fifteen watchers lie as they like.
 #[test]
 fn a_quarter_of_lying_watchers_removes_nobody() {
-    let mut rig = watched(30);
+    let mut rig = watched(20);
     rig.advance(HOUR);
     let eligible = {
         let context = rig.view_of(0);
@@ -148,7 +148,7 @@ fn a_quarter_of_lying_watchers_removes_nobody() {
     for liar in watchers.ids().iter().take(4) {
         let liar = rig.index(liar);
         let said = testimony(&rig, liar, victim, lie);
-        for to in (0..30).filter(|to| *to != liar) {
+        for to in (0..20).filter(|to| *to != liar) {
             rig.deliver(liar, to, Message::Testimonies(alloc::vec![said.clone()]));
         }
         // It goes on lying, so its own honest words are not heard.
@@ -234,7 +234,7 @@ fn a_relay_that_lost_everything_is_condemned_and_then_suspended() {
     rig.misses = true;
     let liar = 5;
     let made = rig.network.scale.tick_of(rig.now.unix);
-    for seed in 1..=60 {
+    for seed in 1..=30 {
         let who = owner(seed, 0);
         for number in 0..4 {
             let letter = rig.letter_of(&who, number, made, ExpiryClass::Days14);
