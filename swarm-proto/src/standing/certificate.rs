@@ -109,7 +109,7 @@ impl Certificates {
         of_this.is_some_and(|all| all.iter().any(|epochs| epochs.contains(&epoch)))
     }
 
-    /// The newest one of an epoch before `epoch` that is at most [`GOOD_FOR`] older, and how many epochs
+    /// The newest one of an epoch before `epoch` that is at most three older, and how many epochs
     /// lie between.
     pub fn before(&self, subject: &NodeId, epoch: Epoch) -> Option<(u32, &Certificate)> {
         let known = self.known.get(subject)?;
@@ -124,7 +124,7 @@ impl Certificates {
     }
 
     /// Whether a relay may hold in an epoch, as far as watchers say: by the newest certificate of the second
-    /// epoch before or up to [`GOOD_FOR`] earlier, and whether it needs to have shown what newcomers must
+    /// epoch before or up to two earlier, and whether it needs to have shown what newcomers must
     /// ([ELI-7]). `None` if none says anything.
     pub fn allow(
         &self,
