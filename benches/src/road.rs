@@ -44,6 +44,7 @@ pub async fn measure(folder: &Path, most: Duration) -> Result<Vec<Row>, BenchFai
         dir: folder.join("devnet"),
         one_address: false,
         minute_ms: 100,
+        readings: 0,
     };
     let launcher = DevnetLauncher {
         exe: std::env::current_exe()?,

@@ -16,7 +16,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Profile};
-use crate::devnet::{Devnet, DevnetFailure, DevnetLauncher, DevnetPlan};
+use crate::devnet::{self, Devnet, DevnetFailure, DevnetLauncher, DevnetPlan};
 use crate::driver::Parts;
 use crate::failure::{EXIT_USAGE, RunFailure};
 use crate::home::Home;
@@ -204,6 +204,7 @@ impl Cli {
                     dir: std::path::absolute(&dir).unwrap_or(dir),
                     one_address,
                     minute_ms,
+                    readings: devnet::READINGS,
                 };
                 run_devnet(&plan, launcher, common.json, voice)
             }

@@ -54,6 +54,8 @@ pub struct DevnetPlan {
     pub one_address: bool,
     /// Milliseconds of the network's minute.
     pub minute_ms: u32,
+    /// Readings of each relay's persona in an epoch; 0 for no personas.
+    pub readings: u16,
 }
 
 /// Which program a relay process runs: `exe relay_args_prefix.. run --home DIR --parent PID`.
@@ -344,8 +346,7 @@ fn network_file(plan: &DevnetPlan, relays: &[DevnetRelay]) -> NetworkFile {
         certificates: 0,
         suspend_window: 1,
         suspend_epochs: 1,
-        // A letter every seven seconds of each relay, and the first readings within a minute.
-        readings: 60,
+        readings: plan.readings,
         ..network.verdicts
     };
     if plan.one_address {
@@ -469,6 +470,9 @@ pub enum DevnetFailure {
 
 /// 127.16 to 127.115: enough for one machine, and each has its own /16.
 pub const NODES_MAX: usize = 100;
+/// Readings of a persona in an epoch: a letter every seven seconds of each relay, and the first readings within a
+/// minute.
+pub const READINGS: u16 = 60;
 /// TCP and UDP rarely disagree about a free port.
 const PORT_TRIES: usize = 32;
 /// Disk for one relay's envelopes, in MiB.

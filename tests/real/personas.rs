@@ -41,7 +41,7 @@ fn files(dir: &Path) -> BTreeSet<PathBuf> {
 /// with one stops as fast as one without.
 #[tokio::test]
 async fn relays_read_their_own_letters_and_then_find_who_shows_none() {
-    let mut net = Net::start(RELAY, 12).await;
+    let mut net = Net::start_reading(RELAY, 12).await;
     let before = files(net.home(5).dir());
     let start = Instant::now();
     until("relays have read letters of their own", async || {

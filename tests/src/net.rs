@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use poste_link::network_file::NetworkFile;
-use poste_node::devnet::{Devnet, DevnetLauncher, DevnetPlan, DevnetRow};
+use poste_node::devnet::{Devnet, DevnetLauncher, DevnetPlan, DevnetRow, READINGS};
 use poste_node::home::Home;
 use poste_node::status::{self, Status};
 use swarm_proto::id::{EnvelopeId, NodeId, NodeKey};
@@ -50,6 +50,22 @@ impl Net {
 
     /// The same with a calendar of any speed.
     pub async fn launch_at(launcher: DevnetLauncher, nodes: usize, minute_ms: u32) -> Self {
+        Self::launch_as(launcher, nodes, minute_ms, 0).await
+    }
+
+    /// [`Net::start`] with a persona in each relay, which most tests do without: at this speed they are busy.
+    pub async fn start_reading(relay: &str, nodes: usize) -> Self {
+        let net = Self::launch_as(launcher(relay), nodes, MINUTE_MS, READINGS).await;
+        net.meet().await;
+        net
+    }
+
+    async fn launch_as(
+        launcher: DevnetLauncher,
+        nodes: usize,
+        minute_ms: u32,
+        readings: u16,
+    ) -> Self {
         let turn = turn().await;
         let dir = tempfile::tempdir().unwrap();
         let plan = DevnetPlan {
@@ -57,6 +73,7 @@ impl Net {
             dir: dir.path().join("net"),
             one_address: false,
             minute_ms,
+            readings,
         };
         let devnet = Devnet::start(&plan, launcher).await.unwrap();
         let homes = devnet.rows().into_iter().map(|row| Home::at(row.home));

@@ -9,6 +9,7 @@ fn plan(dir: &Path, nodes: usize, one_address: bool) -> DevnetPlan {
         dir: dir.to_owned(),
         one_address,
         minute_ms: 100,
+        readings: READINGS,
     }
 }
 

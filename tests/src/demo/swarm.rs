@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use poste_node::devnet::{Devnet, DevnetLauncher, DevnetPlan, DevnetRow};
+use poste_node::devnet::{Devnet, DevnetLauncher, DevnetPlan, DevnetRow, READINGS};
 use poste_node::home::Home;
 use poste_node::status::{self, Standing, Status};
 
@@ -54,6 +54,7 @@ impl Swarm {
             dir: dir.join("net"),
             one_address: false,
             minute_ms: MINUTE_MS,
+            readings: READINGS,
         };
         let launcher = DevnetLauncher {
             exe: std::env::current_exe()?,
