@@ -88,7 +88,7 @@ impl Relay {
         let addr = free.local_addr()?;
         let mut file = NetworkFile::public("alone", vec![Founder { key, addr }]);
         file.network.reachability = Reachability::Assume;
-        // A relay at rest has solved its puzzle and filled its plot.
+        // No puzzle and no plot: a relay that still works at these is not at rest.
         file.network.pledge.puzzle_bits = 0;
         file.network.pledge.class_min = 0;
         file.write(&home.network_path())?;
