@@ -329,8 +329,8 @@ impl Relay {
         let context = &mut self.context;
         match verified.message {
             Message::Reconcile(step) => self.gossip.reconcile(context, now, from, &step, out),
-            Message::Want(items) => self.gossip.wanted(context, from, &items, out),
-            Message::Records(records) => self.records(now, records, out),
+            Message::Want(want) => self.gossip.wanted(context, from, &want, out),
+            Message::Records(records) => self.records(now, from, records, out),
             Message::Copy(copy) => replica::copy(context, now, from, copy, out),
             Message::Copied(copied) => self.copied(now, from, &copied, out),
             Message::Erase(erase) => owner::erase(context, now, None, erase, out),
@@ -490,8 +490,9 @@ impl Relay {
     }
 
     /// Records came. Two that contradict each other convict their relay.
-    fn records(&mut self, now: Now, records: Vec<RecordWithKeys>, out: &mut Effects) {
-        let conflicts = self.gossip.records(&mut self.context, now, records, out);
+    fn records(&mut self, now: Now, from: NodeId, records: Vec<RecordWithKeys>, out: &mut Effects) {
+        let gossip = &self.gossip;
+        let conflicts = gossip.records(&mut self.context, now, from, records, out);
         for Conflict { kept, other } in conflicts {
             if let Some(twice) = Twice::new(kept, other) {
                 self.convicted(now, Proof::Twice(Box::new(twice)), out);

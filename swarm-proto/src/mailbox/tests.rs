@@ -483,7 +483,13 @@ fn every_message_comes_in_by_its_own_door_only() {
         (Message::Erase(erase), [false, true, false]),
         (Message::CardPut(rig.card(&ada, 1)), [true, false, false]),
         (Message::CardCopy(rig.card(&ada, 1)), [false, true, false]),
-        (Message::Want(Vec::new()), [false, true, false]),
+        (
+            Message::Want(crate::wire::members::Want {
+                with_keys: false,
+                items: Vec::new(),
+            }),
+            [false, true, false],
+        ),
         (Message::Done { existed: true }, [false, false, false]),
     ];
     for (message, by) in cases {

@@ -4,7 +4,7 @@
 //! 1. The own record is issued when the onion keys are known, on change, and every six hours ([GOS-1]).
 //! 2. A relay that turns up, and three random members each round, are asked to compare ([GOS-2]).
 //! 3. What would be news is asked for by item; records are let in at the door, signatures checked
-//!    ([GOS-3]).
+//!    ([GOS-3]). Onion keys travel only to who lacks them ([GOS-6]).
 //!
 //! Who may hold is not decided here. Source: `docs/spec/members.md`.
 
@@ -28,7 +28,7 @@ use crate::relay::RelayConfig;
 use crate::time::{HOUR_MINUTES, Instant, Now, TICK_MINUTES, Tick};
 use crate::wire::Message;
 use crate::wire::members::{
-    ListAsk, ListPart, RECORDS_IN_LIST_PART_MAX, Reconcile, RecordWithKeys,
+    ListAsk, ListPart, RECORDS_IN_LIST_PART_MAX, Reconcile, RecordWithKeys, Want,
 };
 
 /// The member list's upkeep.
@@ -124,8 +124,11 @@ impl Gossip {
         self.signing = false;
         record.signature = signature;
         out.report(Event::RecordIssued(record.clone()));
-        self.issued = Some(record.clone());
-        self.publish(context, now, record, out);
+        let before = self.issued.replace(record.clone());
+        let same_keys = before.is_some_and(|before| {
+            (before.onion_current, before.onion_next) == (record.onion_current, record.onion_next)
+        });
+        self.publish(context, now, record, !same_keys, out);
         if core::mem::take(&mut self.stale) {
             self.issue(context, now, out);
         }
@@ -162,19 +165,18 @@ impl Gossip {
     }
 
     /// Another relay wants records.
-    pub(crate) fn wanted(
-        &self,
-        context: &Context,
-        from: NodeId,
-        items: &[[u8; 32]],
-        out: &mut Effects,
-    ) {
+    pub(crate) fn wanted(&self, context: &Context, from: NodeId, want: &Want, out: &mut Effects) {
         let snapshot = context.view.snapshot();
-        let records: Vec<RecordWithKeys> = items
+        let form = if want.with_keys {
+            with_keys
+        } else {
+            without_keys
+        };
+        let found = want
+            .items
             .iter()
-            .filter_map(|item| snapshot.find_item(item))
-            .map(with_keys)
-            .collect();
+            .filter_map(|item| snapshot.find_item(item));
+        let records: Vec<RecordWithKeys> = found.map(form).collect();
         for records in records.chunks(limits::RECORDS_PER_MESSAGE_MAX) {
             out.send(from, Message::Records(records.to_vec()));
         }
@@ -185,17 +187,30 @@ impl Gossip {
         &self,
         context: &mut Context,
         now: Now,
+        from: NodeId,
         records: Vec<RecordWithKeys>,
         out: &mut Effects,
     ) -> Vec<Conflict> {
         let mut conflicts = Vec::new();
+        let mut fresh = Vec::new();
         for RecordWithKeys { record, keys } in records {
             let record = VerifiedRecord::admitted(record);
-            if let Inserted::Conflict(conflict) = context.view.insert(record, &keys, now) {
-                conflicts.push(*conflict);
+            let (id, item) = (record.id(), *record.item());
+            match context.view.insert(record, &keys, now) {
+                Inserted::Conflict(conflict) => conflicts.push(*conflict),
+                // Asked for once: of a record that is here already, its sender has no keys either.
+                Inserted::New | Inserted::Newer => fresh.push((id, item)),
+                Inserted::Same | Inserted::Older | Inserted::Void | Inserted::Full => {}
             }
         }
         refresh(context, now, out);
+        let snapshot = context.view.snapshot();
+        let lacks = |id: &NodeId| {
+            let member = snapshot.find(id);
+            member.is_some_and(|member| !member.keys().are_all_of(member.record()))
+        };
+        let lacking = fresh.into_iter().filter(|(id, _)| lacks(id));
+        ask(from, true, lacking.map(|(_, item)| item).collect(), out);
         conflicts
     }
 
@@ -230,8 +245,14 @@ impl Gossip {
             // Nobody is given up for longer than a round: a link may work again unseen.
             context.gone.clear();
             refresh(context, now, out);
-            for partner in partners(context) {
-                self.open(context, now, partner, out);
+            let partners = partners(context);
+            for partner in &partners {
+                self.open(context, now, *partner, out);
+            }
+            if let Some(first) = partners.first() {
+                let snapshot = context.view.snapshot();
+                let lacking = snapshot.without_keys().take(KEYS_PER_ROUND_MAX);
+                ask(*first, true, lacking.copied().collect(), out);
             }
         }
     }
@@ -258,9 +279,9 @@ impl Gossip {
             .filter(|item| snapshot.is_news(item))
             .copied()
             .collect();
-        for items in news.chunks(limits::IDS_PER_MESSAGE_MAX) {
-            out.send(from, Message::Want(items.to_vec()));
-        }
+        let (newcomers, known) = news.iter().partition(|item| snapshot.is_newcomer(item));
+        ask(from, true, newcomers, out);
+        ask(from, false, known, out);
     }
 
     /// Has the own record signed, unless its sequence would be one that was used ([REC-2]).
@@ -277,7 +298,7 @@ impl Gossip {
         if let Some(last_word) = self.last_word(tick) {
             self.renew_at = None;
             if context.view.snapshot().find(&context.me).is_none() {
-                self.publish(context, now, last_word, out);
+                self.publish(context, now, last_word, false, out);
             }
             return;
         }
@@ -313,7 +334,7 @@ impl Gossip {
             if context.view.snapshot().find(&context.me).is_none() {
                 // Issued before a restart: it counts until then.
                 let issued = issued.clone();
-                self.publish(context, now, issued, out);
+                self.publish(context, now, issued, false, out);
             }
             return;
         }
@@ -331,7 +352,14 @@ impl Gossip {
         said.filter(|record| ends(record) > tick).cloned()
     }
 
-    fn publish(&self, context: &mut Context, now: Now, record: Record, out: &mut Effects) {
+    fn publish(
+        &self,
+        context: &mut Context,
+        now: Now,
+        record: Record,
+        tell_keys: bool,
+        out: &mut Effects,
+    ) {
         let keys = self
             .onion
             .as_ref()
@@ -342,12 +370,19 @@ impl Gossip {
             .insert(VerifiedRecord::admitted(record.clone()), &keys, now);
         refresh(context, now, out);
         for partner in partners(context) {
-            let records = alloc::vec![RecordWithKeys {
-                record: record.clone(),
-                keys: keys.clone()
-            }];
+            let keys = tell_keys.then(|| keys.clone()).unwrap_or_default();
+            let record = record.clone();
+            let records = alloc::vec![RecordWithKeys { record, keys }];
             out.send(partner, Message::Records(records));
         }
+    }
+}
+
+/// Asks for records, or for nothing.
+fn ask(from: NodeId, with_keys: bool, items: Vec<[u8; 32]>, out: &mut Effects) {
+    for items in items.chunks(limits::IDS_PER_MESSAGE_MAX) {
+        let items = items.to_vec();
+        out.send(from, Message::Want(Want { with_keys, items }));
     }
 }
 
@@ -398,6 +433,16 @@ fn with_keys(member: &Arc<Member>) -> RecordWithKeys {
         keys: member.keys().clone(),
     }
 }
+
+fn without_keys(member: &Arc<Member>) -> RecordWithKeys {
+    RecordWithKeys {
+        record: member.record().clone(),
+        keys: OnionKeys::default(),
+    }
+}
+
+/// Records of which keys are asked for in a round: what was lost on the way, no whole list.
+const KEYS_PER_ROUND_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests;

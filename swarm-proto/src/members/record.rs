@@ -292,6 +292,11 @@ impl OnionKeys {
         })
     }
 
+    /// Whether every key is here that the record names.
+    pub fn are_all_of(&self, record: &Record) -> bool {
+        self.current.is_some() && self.next.is_some() == record.onion_next.is_some()
+    }
+
     /// Writes what [`OnionKeys::read`] reads.
     pub fn write(&self, writer: &mut Writer) {
         let present = u8::from(self.current.is_some()) | (u8::from(self.next.is_some()) << 1);

@@ -121,6 +121,18 @@ impl Snapshot {
             && self.find_item(item).is_none()
     }
 
+    /// Whether this item stands for a relay of which no record is here, by the id that the item begins with.
+    pub(super) fn is_newcomer(&self, item: &[u8; 32]) -> bool {
+        self.with_prefix_of(item).next().is_none()
+    }
+
+    /// The items of the members some of whose onion keys are not here ([REC-5]).
+    pub(super) fn without_keys(&self) -> impl Iterator<Item = &[u8; 32]> + '_ {
+        let lacks = |member: &&Arc<Member>| !member.keys().are_all_of(member.record());
+        let lacking = self.members.iter().filter(lacks);
+        lacking.map(|member| member.verified().item())
+    }
+
     /// The members in the order of their node ids.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Member>> + '_ {
         self.members.iter()

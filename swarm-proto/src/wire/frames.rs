@@ -144,7 +144,8 @@ impl FrameKind {
             Self::Reconcile | Self::ReconcileTestimonies => {
                 4 + 1 + RECONCILE_KEY_BYTES + RECONCILE_BYTES_MAX
             }
-            Self::Want | Self::WantTestimonies => 2 + 32 * IDS_PER_MESSAGE_MAX,
+            Self::Want => 1 + 2 + 32 * IDS_PER_MESSAGE_MAX,
+            Self::WantTestimonies => 2 + 32 * IDS_PER_MESSAGE_MAX,
             Self::Records => RECORDS_BYTES_MAX,
             Self::ListAsk => 32 + 4,
             Self::ListPart => 32 + 4 + 4 + 2 + RECORDS_IN_LIST_PART_MAX * RECORD_WITH_KEYS_BYTES,
@@ -308,7 +309,7 @@ mod tests {
             (0x0101, 44),
             (0x0102, 10),
             (0x0201, 32_805),
-            (0x0202, 32_770),
+            (0x0202, 32_771),
             (0x0203, 32_330),
             (0x0204, 32_805),
             (0x0205, 32_770),

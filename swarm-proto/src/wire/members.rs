@@ -39,6 +39,15 @@ impl Reconcile {
     }
 }
 
+/// Asks for the records behind items.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// Whether their onion keys are wanted too: they are ten times as long, and mostly known already.
+    pub with_keys: bool,
+    /// The items, at most [`limits::IDS_PER_MESSAGE_MAX`].
+    pub items: Vec<[u8; 32]>,
+}
+
 /// A record with the onion keys that its sender has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordWithKeys {

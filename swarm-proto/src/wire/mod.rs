@@ -26,7 +26,7 @@ use crate::store::{Card, Page};
 use codec::{Malformed, Reader, Writer};
 use copies::{Compare, Copied, Copy};
 use mailbox::{CardAsk, CardPut, Deposit, Deposited, Erase, Fetch};
-use members::{ListAsk, ListPart, Reconcile, RecordWithKeys};
+use members::{ListAsk, ListPart, Reconcile, RecordWithKeys, Want};
 use pledge::{Challenge, ChallengeAnswer};
 use proof::Proof;
 use refusal::Refusal;
@@ -41,7 +41,7 @@ pub enum Message {
     /// Relays compare member lists.
     Reconcile(Reconcile),
     /// A relay wants the records behind these items.
-    Want(Vec<[u8; 32]>),
+    Want(Want),
     /// Records with keys; at most [`limits::RECORDS_PER_MESSAGE_MAX`].
     Records(Vec<RecordWithKeys>),
     /// A correspondent wants the member list.
@@ -156,7 +156,10 @@ impl Message {
         Ok(match kind {
             kind::REFUSAL => Self::Refusal(Refusal::decode(reader)?),
             kind::RECONCILE => Self::Reconcile(Reconcile::decode(reader)?),
-            kind::WANT => Self::Want(decode_items(reader)?),
+            kind::WANT => Self::Want(Want {
+                with_keys: reader.flag("with keys")?,
+                items: decode_items(reader)?,
+            }),
             kind::RECORDS => {
                 let most = limits::RECORDS_PER_MESSAGE_MAX;
                 Self::Records(members::decode_records(reader, most)?)
@@ -223,12 +226,11 @@ impl Message {
                 }
             }
             Self::Proof(proof) => proof.encode(&mut writer),
-            Self::Want(items) | Self::WantTestimonies(items) => {
-                writer.count(items.len());
-                for item in items {
-                    writer.put(item);
-                }
+            Self::Want(want) => {
+                writer.u8(u8::from(want.with_keys));
+                encode_items(&want.items, &mut writer);
             }
+            Self::WantTestimonies(items) => encode_items(items, &mut writer),
             Self::Records(records) => members::encode_records(records, &mut writer),
             Self::ListAsk(ask) => ask.encode(&mut writer),
             Self::ListPart(part) => part.encode(&mut writer),
@@ -253,6 +255,13 @@ impl Message {
             Self::Elsewhere(holders) => mailbox::encode_elsewhere(holders, &mut writer),
         }
         writer.finish()
+    }
+}
+
+fn encode_items(items: &[[u8; 32]], writer: &mut Writer) {
+    writer.count(items.len());
+    for item in items {
+        writer.put(item);
     }
 }
 

@@ -212,3 +212,80 @@ fn a_relay_whose_record_lapses_stays_a_holder_of_the_epochs_before() {
     assert_eq!(context.placement(today, cell).ranked(), before.ranked());
     assert!(context.placement(today.plus(2), cell).ranked().is_empty());
 }
+
+/// [GOS-6]
+#[test]
+fn onion_keys_travel_only_to_who_lacks_them() {
+    let mut rig = Rig::new(4);
+    rig.sent.clear();
+    rig.advance(Duration::from_secs(7 * 3_600));
+    let told = |rig: &Rig| {
+        let records = |message: &Message| match message {
+            Message::Records(records) => records.clone(),
+            _ => Vec::new(),
+        };
+        let sent = rig
+            .sent
+            .iter()
+            .map(|(_, to, message)| (*to, records(message)));
+        sent.flat_map(|(to, records)| records.into_iter().map(move |record| (to, record)))
+            .collect::<Vec<_>>()
+    };
+    let renewed = told(&rig);
+    assert!(renewed.len() >= 12, "all were renewed: {}", renewed.len());
+    let bare = OnionKeys::default();
+    assert!(renewed.iter().all(|(_, record)| record.keys == bare));
+
+    // One that starts with an empty list is given them, by whoever told it of a record.
+    let before = rig.nodes[0].relay.members();
+    rig.restart(0);
+    rig.advance(Duration::from_secs(1_300));
+    let members = rig.nodes[0].relay.members();
+    assert_eq!(members.len(), before.len());
+    assert!(
+        members
+            .iter()
+            .all(|one| one.keys().are_all_of(one.record()))
+    );
+    let given = told(&rig).into_iter().skip(renewed.len());
+    let given: Vec<_> = given.filter(|(_, record)| record.keys != bare).collect();
+    assert!(!given.is_empty() && given.iter().all(|(to, _)| *to == 0));
+}
+
+/// [GOS-6]: what was lost on the way is asked for again in the next round.
+#[test]
+fn keys_that_did_not_come_are_asked_for_in_the_next_round() {
+    let mut rig = Rig::new(3);
+    let next = rig.crypto.onion_key(&[9; 32]).public;
+    let hash = onion_key_hash(&next);
+    rig.cut.extend([(0, 1), (0, 2)]);
+    let current = rig.crypto.onion_key(&[8; 32]).public;
+    rig.advance(Duration::from_secs(700));
+    let turned = Command::OnionKeys {
+        generation: 9,
+        current,
+        next,
+    };
+    rig.input(0, Input::Command(turned));
+    rig.run();
+    // Only the bare record reaches the others.
+    let mut record = rig.nodes[0].last_record.clone().unwrap();
+    assert_eq!(record.onion_next, Some(hash));
+    record.signature = rig.nodes[0].last_record.clone().unwrap().signature;
+    let keys = OnionKeys::default();
+    let bare = Message::Records(alloc::vec![RecordWithKeys { record, keys }]);
+    for at in [1, 2] {
+        rig.deliver(0, at, bare.clone());
+    }
+    rig.run();
+    let id = rig.nodes[0].key.node_id();
+    let has = |rig: &Rig, at: usize| {
+        let members = rig.nodes[at].relay.members();
+        let member = members.find(&id).unwrap();
+        member.keys().are_all_of(member.record())
+    };
+    assert!(!has(&rig, 1) && !has(&rig, 2));
+    rig.cut.clear();
+    rig.advance(Duration::from_secs(1_300));
+    assert!(has(&rig, 1) && has(&rig, 2));
+}
