@@ -145,9 +145,13 @@ pub const PUSHES_MAX: usize = 65_536;
 /// Comparisons that wait for their turn; more are found again by the next pass.
 pub const COMPARES_WAITING_MAX: usize = 16_384;
 
-/// Items in a sweep that this relay opens: its bytes are half a MiB to read for small envelopes ([SWP-1]).
-pub const SWEEP_ITEMS_OPENED_MAX: usize = 256;
+/// Items in a sweep that this relay opens: 2 MiB to read for small envelopes ([SWP-1]).
+pub const SWEEP_ITEMS_OPENED_MAX: usize = 1_024;
 /// Items in a sweep that this relay takes part in; a prover may have more than its opener ([SWP-1]).
+pub const SWEEP_ITEMS_READ_MAX: usize = 1_280;
+/// Items up to which an opener goes on to listings when proofs differ; what is more it sweeps in parts ([SWP-3]).
+pub const SWEEP_ITEMS_LISTED_MAX: usize = 256;
+/// Items in a listing ([SWP-3]).
 pub const SWEEP_ITEMS_MAX: usize = 512;
 /// Sweeps that this relay has opened at once.
 pub const SWEEPS_OPENED_MAX: usize = 8;

@@ -326,6 +326,7 @@ impl Relay {
     /// What other relays say.
     fn told(&mut self, now: Now, from: NodeId, verified: Verified, out: &mut Effects) {
         self.reached(now, from);
+        self.repair.met(&self.context, now, from, out);
         let context = &mut self.context;
         match verified.message {
             Message::Reconcile(step) => self.gossip.reconcile(context, now, from, &step, out),

@@ -1,7 +1,8 @@
 //! What siblings do so that every envelope stays at R relays while relays come and go.
 //!
 //! 1. A relay knows in which cells of which epochs it has something ([REP-4]).
-//! 2. Hour by hour for the present epoch, day by day for older ones, and when a relay went or came back,
+//! 2. Hour by hour for the present epoch, day by day for older ones, while a link is open anyway if one is
+//!    in time ([REP-8]), and when a relay went or came back,
 //!    it compares those cells with the relays that are to keep them: the R holders, or the next in rank for
 //!    those that are away once too few are present ([REP-1], [REP-4]).
 //! 3. Either side sends the other what it lacks: envelopes, tombstones, cards ([REP-2], [REP-5]), the
@@ -43,6 +44,8 @@ pub(crate) struct Repair {
     known: Known,
     /// When each epoch is looked through next.
     passes: BTreeMap<Epoch, Instant>,
+    /// Those in which something was found at the start: their first pass waits for no link.
+    found: BTreeSet<Epoch>,
     waiting: BTreeMap<(Epoch, NodeId), Job>,
     /// The same by the moment at which each is due.
     due: BTreeSet<(Instant, Epoch, NodeId)>,
@@ -67,6 +70,8 @@ struct Job {
     cells: BTreeSet<Cell>,
     at: Instant,
     tries: u32,
+    /// Whether it is done as soon as there is a link, and `at` is only when one is opened for it ([REP-8]).
+    rides: bool,
 }
 
 /// A relay that leaves: told once when all is with others.
@@ -109,8 +114,8 @@ pub struct RepairState {
 /// Which relays a pass compares with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum With {
-    /// Those for which this relay opens in this turn ([REP-4]).
-    Turn(u32),
+    /// Those for which this relay opens in this turn ([REP-4]), a link at the latest after this time.
+    Turn(u32, Duration),
     /// All that keep a cell of this relay.
     All,
     /// One that came back.
@@ -126,6 +131,7 @@ impl Repair {
             live: BTreeMap::new(),
             known: Known::AskAt(now.mono),
             passes: BTreeMap::new(),
+            found: BTreeSet::new(),
             waiting: BTreeMap::new(),
             due: BTreeSet::new(),
             compares: Compares::default(),
@@ -167,12 +173,32 @@ impl Repair {
             // What was unfinished before a restart is found by the first pass ([REP-4]).
             let at = now.mono.plus(pause(context, FIRST_PASS_MINUTES));
             self.passes.insert(epoch, at);
+            self.found.insert(epoch);
         }
     }
 
     /// A relay came back, or a link to it works again after it had failed.
     pub(crate) fn returned(&mut self, context: &Context, now: Now, id: NodeId) {
         self.pass_all(context, now, With::One(id));
+    }
+
+    /// There is a link with a relay: what waits for one begins ([REP-8]).
+    pub(crate) fn met(&mut self, context: &Context, now: Now, peer: NodeId, out: &mut Effects) {
+        let mut rides = false;
+        for epoch in self.live.keys() {
+            let Some(job) = self.waiting.get_mut(&(*epoch, peer)) else {
+                continue;
+            };
+            if core::mem::take(&mut job.rides) {
+                self.due.remove(&(job.at, *epoch, peer));
+                job.at = now.mono;
+                self.due.insert((job.at, *epoch, peer));
+                rides = true;
+            }
+        }
+        if rides {
+            self.open_next(context, now, out);
+        }
     }
 
     /// A relay counts as away from here on.
@@ -373,17 +399,21 @@ impl Repair {
             .map(|(epoch, _)| *epoch)
             .collect();
         for epoch in due {
-            // Yesterday's mailboxes take deposits a little longer.
-            let fresh = epoch.plus(1) >= today;
-            let minutes = if fresh { HOUR_MINUTES } else { EPOCH_MINUTES };
+            let scale = context.network.scale;
+            // Yesterday's mailboxes take deposits a little longer, and then all is to be agreed on.
+            let settles = scale.minutes(HOUR_MINUTES * EPOCH_SETTLES_HOURS);
+            let fresh = now.unix < scale.epoch_start(epoch.plus(1)).plus(settles);
+            let (turn, minutes, ride) = if fresh {
+                let hour = scale.hour_of(now.unix);
+                (hour.0, HOUR_MINUTES - RIDES_MINUTES / 2, RIDES_MINUTES)
+            } else {
+                (today.0, EPOCH_MINUTES, EPOCH_MINUTES / 2)
+            };
             self.passes
                 .insert(epoch, now.mono.plus(pause(context, minutes)));
-            let turn = if fresh {
-                context.network.scale.hour_of(now.unix).0
-            } else {
-                today.0
-            };
-            self.pass(context, now, epoch, With::Turn(turn));
+            let ride = if self.found.remove(&epoch) { 0 } else { ride };
+            let with = With::Turn(turn, scale.minutes(ride));
+            self.pass(context, now, epoch, with);
         }
     }
 
@@ -418,7 +448,7 @@ impl Repair {
                     && match with {
                         With::All => true,
                         // A relay that stands in does not know that it does.
-                        With::Turn(turn) => {
+                        With::Turn(turn, _) => {
                             stands_in || context.is_leaving() || opens(&context.me, peer, turn)
                         }
                         With::One(id) => *peer == id,
@@ -430,24 +460,34 @@ impl Repair {
             }
         }
         for (peer, cells) in jobs {
-            self.job(now.mono, epoch, peer, cells, 0);
+            let (at, rides) = match with {
+                With::Turn(_, ride) => (now.mono.plus(ride), true),
+                With::All | With::One(_) | With::InPlaceOf(_) => (now.mono, false),
+            };
+            let job = Job {
+                cells,
+                at,
+                tries: 0,
+                rides,
+            };
+            self.job(epoch, peer, job);
         }
     }
 
-    fn job(&mut self, at: Instant, epoch: Epoch, peer: NodeId, cells: BTreeSet<Cell>, tries: u32) {
+    fn job(&mut self, epoch: Epoch, peer: NodeId, wanted: Job) {
         let key = (epoch, peer);
         if self.waiting.len() >= limits::COMPARES_WAITING_MAX && !self.waiting.contains_key(&key) {
             return;
         }
         let job = self.waiting.entry(key).or_insert(Job {
             cells: BTreeSet::new(),
-            at,
-            tries,
+            ..wanted
         });
         self.due.remove(&(job.at, epoch, peer));
-        job.cells.extend(cells);
-        job.at = job.at.min(at);
-        job.tries = job.tries.min(tries);
+        job.cells.extend(wanted.cells);
+        job.at = job.at.min(wanted.at);
+        job.tries = job.tries.min(wanted.tries);
+        job.rides &= wanted.rides;
         self.due.insert((job.at, epoch, peer));
     }
 
@@ -459,7 +499,13 @@ impl Repair {
             return;
         }
         let at = now.mono.plus(AGAIN_MIN.saturating_mul(1 << tries.min(8)));
-        self.job(at, epoch, peer, cells.into_iter().collect(), tries);
+        let job = Job {
+            cells: cells.into_iter().collect(),
+            at,
+            tries,
+            rides: false,
+        };
+        self.job(epoch, peer, job);
     }
 
     fn open_next(&mut self, context: &Context, now: Now, out: &mut Effects) {
@@ -483,8 +529,8 @@ impl Repair {
                 .nth(limits::CELLS_PER_EXCHANGE_MAX)
                 .copied();
             if let Some(rest) = rest {
-                let rest = job.cells.split_off(&rest);
-                self.job(at, epoch, peer, rest, job.tries);
+                let cells = job.cells.split_off(&rest);
+                self.job(epoch, peer, Job { cells, ..job });
             }
             let cells = job.cells.into_iter().collect();
             self.compares
@@ -533,6 +579,11 @@ fn pause(context: &Context, minutes: u64) -> Duration {
     pause.saturating_sub(Duration::from_millis(quarter)) + Duration::from_millis(random)
 }
 
+/// Hours after its end in which an epoch is compared like the present one: two comparisons that settle what
+/// each holder has ([SWP-5]), and a deposit half an hour late.
+const EPOCH_SETTLES_HOURS: u64 = 3;
+/// Minutes for which an hourly comparison waits for a link that is opened for something else ([REP-8]).
+const RIDES_MINUTES: u64 = 30;
 /// Minutes until the first pass after a start: the member list has to be there.
 const FIRST_PASS_MINUTES: u64 = 10;
 /// When a store that could not answer is asked again.

@@ -27,7 +27,7 @@ use crate::store::{Held, Part, StoreDone};
 use crate::time::{Epoch, HOUR_MINUTES, Instant, Now, UnixTime};
 use crate::wire::sweeps::Sweep;
 
-use exchange::{Exchanges, Verdict};
+use exchange::{Ended, Exchanges, Verdict};
 pub(crate) use exchange::{Key, Signing};
 
 /// Sweeps of one relay.
@@ -113,10 +113,17 @@ impl Sweeps {
         message: Sweep,
         out: &mut Effects,
     ) -> Outcome {
-        let verdict = self
+        let ended = self
             .exchanges
             .step(context, now, from, message, &mut self.counts, out);
-        self.judge(context, now, verdict)
+        match ended {
+            Some(Ended::Judged(verdict)) => self.judge(context, now, verdict),
+            Some(Ended::TooMuch(job)) => {
+                self.split(job);
+                Outcome::default()
+            }
+            None => Outcome::default(),
+        }
     }
 
     /// The store has read and hashed what is swept.
@@ -128,15 +135,19 @@ impl Sweeps {
         done: StoreDone,
         out: &mut Effects,
     ) {
-        let too_many = self
+        let ended = self
             .exchanges
             .tags(context, now, key, done, &mut self.counts, out);
-        // Smaller parts, one after the other.
-        for job in too_many.iter().flat_map(|job| {
-            let part = |part| Job { part, ..*job };
-            job.part.children().map(part)
-        }) {
-            self.add(job);
+        if let Some(Ended::TooMuch(job)) = ended {
+            self.split(job);
+        }
+    }
+
+    /// Smaller parts, one after the other.
+    fn split(&mut self, job: Job) {
+        self.silent.remove(&job);
+        for part in job.part.children() {
+            self.add(Job { part, ..job });
         }
     }
 
@@ -261,11 +272,8 @@ impl Sweeps {
         known.swept(job.prover, 1, 1, tick).then_some(job.prover)
     }
 
-    fn judge(&mut self, context: &Context, now: Now, verdict: Option<Verdict>) -> Outcome {
+    fn judge(&mut self, context: &Context, now: Now, verdict: Verdict) -> Outcome {
         let mut outcome = Outcome::default();
-        let Some(verdict) = verdict else {
-            return outcome;
-        };
         let Verdict {
             job,
             peer,
@@ -279,8 +287,13 @@ impl Sweeps {
         self.counts.missing += missing as u64;
         let tick = context.network.scale.tick_of(now.unix);
         let mut known = context.possession.borrow_mut();
-        if known.swept(peer, of, missing, tick) {
-            outcome.failed = Some(peer);
+        // What is proven in one go counts as so many ranges as it would be judged by ([SWP-6]).
+        let ranges = of.div_ceil(limits::SWEEP_ITEMS_LISTED_MAX).max(1);
+        for range in 0..ranges {
+            let (from, to) = (of * range / ranges, of * (range + 1) / ranges);
+            if known.swept(peer, to - from, missing.min(to) - missing.min(from), tick) {
+                outcome.failed = Some(peer);
+            }
         }
         let lacking = lacking.into_iter().map(|held| (peer, held, job.epoch));
         outcome.lacking.extend(lacking);

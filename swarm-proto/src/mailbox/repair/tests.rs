@@ -317,3 +317,58 @@ fn what_stands_for_a_thing_is_as_in_the_vectors() {
     let file = include_str!("../../../../docs/spec/vectors/repair.txt");
     crate::members::testing::check_vectors(file, &lines);
 }
+
+/// [REP-8]
+#[test]
+fn a_comparison_waits_for_a_link_and_then_opens_one() {
+    let (rig, _, letters, ranked) = scene(10, 1);
+    let promise = rig.promise(&letters[0]);
+    let (mut context, start) = (rig.view_of(ranked[0]), rig.now);
+    let peers: Vec<NodeId> = ranked[1..5]
+        .iter()
+        .map(|at| rig.nodes[*at].key.node_id())
+        .collect();
+    let later = |minutes: u64| Now {
+        mono: start.mono.plus(Duration::from_secs(60 * minutes)),
+        unix: start.unix.plus(Duration::from_secs(60 * minutes)),
+    };
+    let begun = |out: &mut Effects| {
+        let asks = out.drain().filter(|effect| {
+            matches!(
+                effect,
+                crate::effects::Effect::Store {
+                    request: StoreOp::Inventory { .. },
+                    ..
+                }
+            )
+        });
+        asks.count()
+    };
+    let mut out = Effects::default();
+    let mut repair = Repair::new(1 << 20, start);
+    repair.note(&context, start, promise.epoch, promise.cell);
+    // Within an hour and a quarter the epoch is looked through; who is met meanwhile is compared with at once.
+    repair.wake(&mut context, later(76), &mut out);
+    assert_eq!(begun(&mut out), 0, "nobody was met");
+    repair.met(&context, later(77), peers[0], &mut out);
+    let first = begun(&mut out);
+    for peer in &peers {
+        repair.met(&context, later(78), *peer, &mut out);
+        repair.met(&context, later(79), *peer, &mut out);
+    }
+    let all = first + begun(&mut out);
+    let turn = context.network.scale.hour_of(later(76).unix).0;
+    let is_mine = |peer: &NodeId| opens(&context.me, peer, turn);
+    let mine = peers.iter().filter(|peer| is_mine(peer)).count();
+    assert!(all > 0 && all == mine, "each of them once: {all}");
+    assert_eq!(first, usize::from(is_mine(&peers[0])));
+
+    // Whoever is not met is compared with in the end.
+    let mut lonely = Repair::new(1 << 20, start);
+    lonely.note(&context, start, promise.epoch, promise.cell);
+    lonely.wake(&mut context, later(76), &mut out);
+    lonely.wake(&mut context, later(105), &mut out);
+    assert_eq!(begun(&mut out), 0);
+    lonely.wake(&mut context, later(107), &mut out);
+    assert_eq!(begun(&mut out), all);
+}

@@ -75,6 +75,15 @@ enum Stage {
 
 /// How a sweep ended.
 #[derive(Debug)]
+pub(super) enum Ended {
+    /// Both sides have shown what they have.
+    Judged(Verdict),
+    /// There is more than one sweep is about, or than one listing holds: smaller parts are swept.
+    TooMuch(Job),
+}
+
+/// What a sweep showed.
+#[derive(Debug)]
 pub(super) struct Verdict {
     pub(super) job: Job,
     /// The other side.
@@ -132,7 +141,7 @@ impl Exchanges {
         message: Sweep,
         counts: &mut SweepCounts,
         out: &mut Effects,
-    ) -> Option<Verdict> {
+    ) -> Option<Ended> {
         counts.bytes += bytes_of(&message);
         let key = (from, message.exchange, !message.by_opener());
         match message.step {
@@ -144,11 +153,14 @@ impl Exchanges {
             Step::Reveal { proof, salt } => {
                 self.reveal(context, now, key, proof, salt, counts, out)
             }
-            Step::Listing(listing) => self.listing(context, key, &listing, counts),
+            Step::Listing(listing) => {
+                let verdict = self.listing(context, key, &listing, counts);
+                verdict.map(Ended::Judged)
+            }
         }
     }
 
-    /// The store has read what is swept. Gives the job if this side opened it and it is too much for one sweep.
+    /// The store has read what is swept, which may be too much for one sweep.
     pub(super) fn tags(
         &mut self,
         context: &Context,
@@ -157,12 +169,13 @@ impl Exchanges {
         done: StoreDone,
         counts: &mut SweepCounts,
         out: &mut Effects,
-    ) -> Option<Job> {
+    ) -> Option<Ended> {
         let opened = key.2;
         let one = self.under_way.get_mut(&key)?;
         let StoreDone::Tags(own) = done else {
             let one = self.under_way.remove(&key)?;
-            return (opened && done == StoreDone::Many).then_some(one.job);
+            let too_much = opened && done == StoreDone::Many;
+            return too_much.then_some(Ended::TooMuch(one.job));
         };
         counts.hashed += own.len() as u64;
         if opened && own.is_empty() {
@@ -277,7 +290,7 @@ impl Exchanges {
         let items_max = if opened {
             limits::SWEEP_ITEMS_OPENED_MAX
         } else {
-            limits::SWEEP_ITEMS_MAX
+            limits::SWEEP_ITEMS_READ_MAX
         };
         let cutoff_hour = context
             .network
@@ -320,10 +333,11 @@ impl Exchanges {
         reply: &Reply,
         counts: &mut SweepCounts,
         out: &mut Effects,
-    ) -> Option<Verdict> {
+    ) -> Option<Ended> {
         let one = self.waits_for(&key, Stage::Reply)?;
         if reply.open != one.digest {
-            return self.broken(&key, counts);
+            self.broken(&key, counts);
+            return None;
         }
         one.theirs = Some(reply.proof);
         let (proof, salt) = (one.proof, one.salt);
@@ -342,10 +356,11 @@ impl Exchanges {
         salt: [u8; 32],
         counts: &mut SweepCounts,
         out: &mut Effects,
-    ) -> Option<Verdict> {
+    ) -> Option<Ended> {
         let one = self.waits_for(&key, Stage::Reveal)?;
         if commitment(&proof, &salt) != one.open.commitment {
-            return self.broken(&key, counts);
+            self.broken(&key, counts);
+            return None;
         }
         one.theirs = Some(proof);
         self.proven(context, now, key, counts, out)
@@ -359,21 +374,31 @@ impl Exchanges {
         key: Key,
         counts: &mut SweepCounts,
         out: &mut Effects,
-    ) -> Option<Verdict> {
+    ) -> Option<Ended> {
         let one = self.under_way.get_mut(&key)?;
         if one.theirs == Some(one.proof) {
             let one = self.under_way.remove(&key)?;
             counts.equal += 1;
-            return Some(Verdict {
+            return Some(Ended::Judged(Verdict {
                 job: one.job,
                 peer: key.0,
                 of: envelopes(&one.own),
                 lacking: Vec::new(),
                 missing: 0,
                 losses: Vec::new(),
-            });
+            }));
         }
         counts.unequal += 1;
+        let opened = key.2;
+        let listed_max = if opened && one.job.part.children().next().is_some() {
+            limits::SWEEP_ITEMS_LISTED_MAX
+        } else {
+            limits::SWEEP_ITEMS_MAX
+        };
+        if one.own.len() > listed_max {
+            let one = self.under_way.remove(&key)?;
+            return opened.then_some(Ended::TooMuch(one.job));
+        }
         one.stage = Stage::Listing;
         one.ends = now.mono.plus(STEP_WAIT);
         let bytes = one.own_listing(key.2).statement(&context.network_id);
@@ -392,7 +417,8 @@ impl Exchanges {
         let one = self.waits_for(&key, Stage::Listing)?;
         let proof = proof_of(listing.items.iter().map(|(_, tag)| tag));
         if listing.open != one.digest || Some(proof) != one.theirs {
-            return self.broken(&key, counts);
+            self.broken(&key, counts);
+            return None;
         }
         let one = self.under_way.remove(&key)?;
         let mut verdict = Verdict {
@@ -451,10 +477,9 @@ impl Exchanges {
     }
 
     /// What cannot be was said: nothing is learned from this sweep.
-    fn broken(&mut self, key: &Key, counts: &mut SweepCounts) -> Option<Verdict> {
+    fn broken(&mut self, key: &Key, counts: &mut SweepCounts) {
         self.under_way.remove(key);
         counts.broken += 1;
-        None
     }
 }
 

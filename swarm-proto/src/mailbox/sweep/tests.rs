@@ -417,3 +417,39 @@ fn keys_proofs_and_moments_are_those_of_the_vectors() {
     let file = include_str!("../../../../docs/spec/vectors/sweeps.txt");
     crate::members::testing::check_vectors(file, &lines);
 }
+
+/// [SWP-1] [SWP-3] [SWP-6]
+#[test]
+fn a_large_cell_is_proven_in_one_go_and_looked_at_in_parts_when_something_lacks() {
+    let (mut rig, _, letters, holders) = scene(Rig::new(7), 300);
+    rig.advance(DAY + 6 * HOUR);
+    let opened = sum(&rig, |counts| counts.opened);
+    assert!((4..=8).contains(&opened), "{opened}");
+    assert_eq!(sum(&rig, |counts| counts.equal), 2 * opened);
+    let loser = holders[2];
+    let id = rig.nodes[loser].key.node_id();
+    let score = |rig: &Rig, by: usize| rig.nodes[by].relay.score(&id);
+    let ranges: u32 = holders
+        .iter()
+        .filter_map(|by| score(&rig, *by))
+        .map(|score| score.ranges)
+        .sum();
+    assert!(
+        ranges >= 2 && ranges.is_multiple_of(2),
+        "300 are two ranges: {ranges}"
+    );
+
+    // Its comparisons do not show what lacks: it keeps the names.
+    rig.nodes[loser].hollow = true;
+    rig.advance(2 * DAY);
+    assert!(sum(&rig, |counts| counts.opened) >= opened + 16, "parts");
+    let blamed: u64 = holders
+        .iter()
+        .filter(|at| **at != loser)
+        .map(|by| missing(&rig, *by, loser))
+        .sum();
+    assert!(
+        blamed >= letters.len() as u64,
+        "all is missed by somebody: {blamed}"
+    );
+}
