@@ -40,6 +40,8 @@ pub(crate) struct Context {
     pub(crate) possession: RefCell<Possession>,
     /// What watchers say together.
     pub(crate) said: Said,
+    /// Relays with which it keeps links anyway: those that it watches and that are there ([STD-3]).
+    pub(crate) neighbours: Vec<NodeId>,
     /// Whether its clock was found to be off ([CLK-3]).
     pub(crate) clock_off: bool,
 }

@@ -166,8 +166,8 @@ pub const VOUCHED_MAX: usize = 65_536;
 pub const TESTIMONIES_PER_MESSAGE_MAX: usize = 256;
 /// Reports in one message.
 pub const TALLIES_PER_MESSAGE_MAX: usize = 512;
-/// Watchers that are told in one round; a message each, and many need a link.
-pub const WATCHERS_TOLD_MAX: usize = 256;
+/// Reports that wait until there is a link with the watcher ([STD-6]).
+pub const TALLIES_WAITING_MAX: usize = 65_536;
 /// Testimonies that wait to be passed on; more are found by the next comparison.
 pub const NEWS_MAX: usize = 4_096;
 /// Reports that a watcher keeps in an epoch: of 2,000 reporters about each of 15 subjects, and some.

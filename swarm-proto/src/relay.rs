@@ -140,6 +140,7 @@ impl Relay {
             presence: Presence::default(),
             possession: RefCell::default(),
             said: Said::default(),
+            neighbours: Vec::new(),
             clock_off: false,
             network: Arc::clone(&config.network),
         };
@@ -327,6 +328,7 @@ impl Relay {
     fn told(&mut self, now: Now, from: NodeId, verified: Verified, out: &mut Effects) {
         self.reached(now, from);
         self.repair.met(&self.context, now, from, out);
+        self.standing.met(from, out);
         let context = &mut self.context;
         match verified.message {
             Message::Reconcile(step) => self.gossip.reconcile(context, now, from, &step, out),

@@ -252,6 +252,7 @@ impl Rig {
             presence: Presence::default(),
             possession: RefCell::default(),
             said: crate::standing::Said::default(),
+            neighbours: Vec::new(),
             clock_off: false,
             network: Arc::clone(&self.network),
         }

@@ -393,21 +393,45 @@ fn refresh(context: &mut Context, now: Now, out: &mut Effects) {
     }
 }
 
-/// A few random members that can be reached, without this relay.
+/// A few members that can be reached, without this relay: one of all, so that nobody can be kept apart from the
+/// others, and for the rest some with which there are links anyway ([GOS-2]).
 pub(crate) fn partners(context: &Context) -> Vec<NodeId> {
-    let snapshot = context.view.snapshot();
-    let mut others: Vec<NodeId> = snapshot
-        .iter()
-        .map(|member| member.id())
-        .filter(|id| *id != context.me && !context.is_gone(id))
-        .collect();
     let mut chosen = Vec::new();
-    while chosen.len() < limits::MEMBERS_RECONCILE_PARTNERS && !others.is_empty() {
-        let count = u64::try_from(others.len()).unwrap_or(1);
-        let at = usize::try_from(context.rng.borrow_mut().next_u64() % count).unwrap_or(0);
-        chosen.push(others.swap_remove(at));
+    add_partners(context, 1, members(context), &mut chosen);
+    let rest = limits::MEMBERS_RECONCILE_PARTNERS;
+    add_partners(context, rest, context.neighbours.clone(), &mut chosen);
+    add_partners(context, rest, members(context), &mut chosen);
+    chosen
+}
+
+/// A few members with which there are links anyway; without such, [`partners`].
+pub(crate) fn neighbours(context: &Context, number: usize) -> Vec<NodeId> {
+    let mut chosen = Vec::new();
+    add_partners(context, number, context.neighbours.clone(), &mut chosen);
+    if chosen.is_empty() {
+        chosen = partners(context);
     }
     chosen
+}
+
+fn members(context: &Context) -> Vec<NodeId> {
+    let snapshot = context.view.snapshot();
+    snapshot.iter().map(|member| member.id()).collect()
+}
+
+/// Draws from `among` until there are `number`.
+fn add_partners(
+    context: &Context,
+    number: usize,
+    mut among: Vec<NodeId>,
+    chosen: &mut Vec<NodeId>,
+) {
+    among.retain(|id| *id != context.me && !context.is_gone(id) && !chosen.contains(id));
+    while chosen.len() < number && !among.is_empty() {
+        let count = u64::try_from(among.len()).unwrap_or(1);
+        let at = usize::try_from(context.rng.borrow_mut().next_u64() % count).unwrap_or(0);
+        chosen.push(among.swap_remove(at));
+    }
 }
 
 /// Ten minutes of the network's calendar, give or take a tenth, so that relays do not fall into step.

@@ -32,7 +32,7 @@ use crate::effects::{Effects, SignTicket};
 use crate::id::NodeId;
 use crate::limits;
 use crate::members::exchange::Exchanges;
-use crate::members::gossip::partners;
+use crate::members::gossip::{neighbours, partners};
 use crate::pledge::{Pledges, Verdict};
 use crate::time::{EPOCH_MINUTES, Epoch, HOUR_MINUTES, Instant, Now};
 use crate::wire::Message;
@@ -64,6 +64,8 @@ pub(crate) struct Standing {
     reports: Reports,
     /// What was reported last of each relay.
     reported: BTreeMap<NodeId, Tally>,
+    /// What is to be told to whom as soon as there is a link.
+    to_tell: BTreeMap<NodeId, BTreeMap<NodeId, Tally>>,
     exchanges: Exchanges,
     /// News to be passed on.
     news: BTreeSet<[u8; 32]>,
@@ -139,6 +141,7 @@ impl Standing {
             losses: Losses::default(),
             reports: Reports::default(),
             reported: BTreeMap::new(),
+            to_tell: BTreeMap::new(),
             exchanges: Exchanges::default(),
             news: BTreeSet::new(),
             pass_on_at: None,
@@ -188,6 +191,18 @@ impl Standing {
             suspended_for: past.unwrap_or(0),
             holds: eligible.find(id).is_some(),
             ..proven
+        }
+    }
+
+    /// There is a link with a relay: it is told what waits for it ([STD-6]).
+    pub(crate) fn met(&mut self, peer: NodeId, out: &mut Effects) {
+        let Some(tallies) = self.to_tell.remove(&peer) else {
+            return;
+        };
+        let tallies: Vec<Tally> = tallies.into_values().collect();
+        for tallies in tallies.chunks(limits::TALLIES_PER_MESSAGE_MAX) {
+            self.counts.reports += tallies.len() as u64;
+            self.send(peer, Message::Tallies(tallies.to_vec()), out);
         }
     }
 
@@ -296,7 +311,7 @@ impl Standing {
         }
         if self.report_at <= now.mono {
             self.report_at = now.mono.plus(about(context, HOUR_MINUTES));
-            self.report(context, now, out);
+            self.report(context);
         }
         if self.compare_at <= now.mono {
             self.compare_at = now.mono.plus(about(context, COMPARE_MINUTES));
@@ -341,6 +356,7 @@ impl Standing {
         self.looked_at.clear();
         self.reports.clear();
         self.reported.clear();
+        self.to_tell.clear();
         self.heard.turn(today);
         context.said.condemned.clear();
         context.possession.get_mut().clear_sums();
@@ -383,6 +399,9 @@ impl Standing {
             }
             self.say(context, now, today, subject, out);
         }
+        let is_there = |(_, duty): &(&NodeId, &Duty)| duty.absent == Some(false);
+        let there = self.duties.iter().filter(is_there);
+        context.neighbours = there.map(|(id, _)| *id).collect();
     }
 
     /// Has subjects show what they have pledged, twice in an epoch ([STD-10]).
@@ -471,35 +490,25 @@ impl Standing {
         Some(words)
     }
 
-    /// Tells watchers what was found since they were last told.
-    fn report(&mut self, context: &Context, now: Now, out: &mut Effects) {
+    /// Notes for watchers what was found since they were last told.
+    fn report(&mut self, context: &Context) {
         let Some(today) = self.epoch else { return };
-        let sums = context.possession.borrow().sums(today);
-        let mut to: BTreeMap<NodeId, Vec<Tally>> = BTreeMap::new();
-        for tally in sums {
+        let mut waiting: usize = self.to_tell.values().map(BTreeMap::len).sum();
+        for tally in context.possession.borrow().sums(today) {
             let subject = tally.subject;
             if self.reported.get(&subject) == Some(&tally) {
                 continue;
-            }
-            if to.len() >= limits::WATCHERS_TOLD_MAX {
-                // The others in a while: each costs a link.
-                self.report_at = now.mono.plus(FIRST_REPORT);
-                break;
             }
             self.reported.insert(subject, tally);
             let watchers = self.heard.watchers(context, today, &subject);
             for watcher in watchers.told_by(&context.network, &context.me, today) {
                 if watcher == context.me {
                     self.reports.take(context.me, tally);
-                } else if watcher != subject {
-                    to.entry(watcher).or_default().push(tally);
+                } else if watcher != subject && waiting < limits::TALLIES_WAITING_MAX {
+                    waiting += 1;
+                    let for_it = self.to_tell.entry(watcher).or_default();
+                    for_it.insert(subject, tally);
                 }
-            }
-        }
-        for (watcher, tallies) in to {
-            for tallies in tallies.chunks(limits::TALLIES_PER_MESSAGE_MAX) {
-                self.counts.reports += tallies.len() as u64;
-                self.send(watcher, Message::Tallies(tallies.to_vec()), out);
             }
         }
     }
@@ -534,7 +543,7 @@ impl Standing {
         let proofs: Vec<Proof> = proofs.cloned().collect();
         let news = news.iter().filter_map(|item| self.heard.find(item));
         let news: Vec<Testimony> = news.cloned().collect();
-        for partner in partners(context) {
+        for partner in neighbours(context, NEWS_TOLD) {
             self.tell(partner, &news, &proofs, out);
         }
     }
@@ -605,6 +614,8 @@ fn testimonies_bytes(count: usize) -> u64 {
 
 /// Minutes between two comparisons of testimonies that a relay opens ([STD-5]).
 const COMPARE_MINUTES: u64 = 30;
+/// Relays to whom news is passed on; who is left out hears of it from the next comparison.
+const NEWS_TOLD: usize = 3;
 /// News waits so long for more to go with it.
 const PASS_ON_PAUSE: Duration = Duration::from_secs(1);
 /// A relay that has just started first learns who is there.
