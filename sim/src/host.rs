@@ -338,6 +338,7 @@ impl World {
             );
             return;
         }
+        self.weigh_told(number, to, &message);
         let life = self.host(to).map_or(0, |host| host.life);
         let is_linked = self
             .host(number)

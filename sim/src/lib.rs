@@ -8,7 +8,7 @@
 //! 3. [`links`], [`disk`], [`churn`], [`chance`]: what nature does
 //! 4. [`host`]: a relay's driver; [`people`]: a correspondent's; `personas`: that of the correspondent that a
 //!    relay has of its own; [`road`]: how a request gets from one to the other
-//! 5. [`check`]: what must hold at every moment
+//! 5. [`check`]: what must hold at every moment; [`costs`]: what it takes
 //! 6. [`habits`]: what people do all day, for long runs; [`schedule`]: whom a test may
 //!    kill; [`adversary`]: how relays lie
 //!
@@ -20,6 +20,7 @@ pub mod adversary;
 pub mod chance;
 pub mod check;
 pub mod churn;
+pub mod costs;
 pub mod disk;
 pub mod habits;
 pub mod host;

@@ -365,14 +365,18 @@ impl World {
             Request::Deposit(deposit) => Message::Deposit((**deposit).clone()),
             Request::Delete(erase) => Message::Delete(erase.clone()),
             Request::CardPut(put) => Message::CardPut((**put).clone()),
-            Request::Fetch { keys, after } => {
+            Request::Fetch {
+                keys,
+                after,
+                answer,
+            } => {
                 let reader = self.person_mut(person)?;
                 let Some(Wish::Read { epoch, .. }) = reader.wishes.get(&ask.command).copied()
                 else {
                     return None;
                 };
                 let side = reader.side(epoch)?;
-                signed_fetch(&statements, &side.read, ask.answer, keys, *after, terms)
+                signed_fetch(&statements, &side.read, *answer, keys, *after, terms)
             }
             Request::CardAsk { keys } => {
                 let epoch = self.network.scale.epoch_of(time);

@@ -202,11 +202,15 @@ impl World {
         };
         let message = match &ask.request {
             Request::Deposit(deposit) => Some(Message::Deposit((**deposit).clone())),
-            Request::Fetch { keys, after } => {
+            Request::Fetch {
+                keys,
+                after,
+                answer,
+            } => {
                 let read = self
                     .companion(relay)
                     .and_then(|asks| asks.reads.get(&ask.command));
-                read.map(|read| signed_fetch(&statements, read, ask.answer, keys, *after, terms))
+                read.map(|read| signed_fetch(&statements, read, *answer, keys, *after, terms))
             }
             Request::Delete(_) | Request::CardPut(_) | Request::CardAsk { .. } => None,
         };

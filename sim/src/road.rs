@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use swarm_proto::client::{AskFailure, AskId, Input as Told, Request, Source, judge, judge_list};
 use swarm_proto::effects::{Input, Origin, StreamId};
+use swarm_proto::envelope::SizeClass;
 use swarm_proto::wire::Message;
 use swarm_proto::wire::members::ListAsk;
 use swarm_proto::wire::refusal::Refusal;
@@ -62,6 +63,19 @@ enum Load {
     Back(Result<Message, AskFailure>),
 }
 
+impl Trip {
+    /// The size of the answer that was asked for.
+    fn answer(&self) -> SizeClass {
+        match &self.request {
+            Some(Request::Fetch { answer, .. }) => *answer,
+            Some(Request::CardAsk { .. }) | None => SizeClass::Large,
+            Some(Request::Deposit(_) | Request::Delete(_) | Request::CardPut(_)) => {
+                SizeClass::Small
+            }
+        }
+    }
+}
+
 impl World {
     /// Sends a request along a path. The outcome is told to the correspondent's machine.
     pub(crate) fn depart(
@@ -108,6 +122,14 @@ impl World {
             .get(trip.hop)
             .is_some_and(|to| self.can_reach(from, *to));
         if reached {
+            if let (Node::Relay(from), Some(to), Load::There(message)) =
+                (from, trip.path.get(trip.hop).copied(), &trip.load)
+            {
+                let bytes = message.encode().len();
+                let answer = trip.answer();
+                let own = trip.hop == 0;
+                self.weigh_onion(trip.asker, (from, to), own, bytes, answer);
+            }
             self.travel(trip);
         } else {
             self.not_reached(trip);

@@ -44,6 +44,8 @@ pub struct Scenario {
     pub repair_below: u8,
     /// Hours in which each copy is swept once.
     pub sweep_hours: u16,
+    /// Bits of a mailbox address that name its cell.
+    pub cell_bits: u8,
     /// Watchers of each relay; 0 if each goes by its own tries.
     pub watchers: u8,
     /// Whether each relay has a persona that reads letters of its own.
@@ -88,6 +90,7 @@ impl Scenario {
             repair_bytes_per_s: 312_500,
             repair_below: 4,
             sweep_hours: 24,
+            cell_bits: 14,
             watchers: 0,
             personas: false,
             cryptography: Cryptography::Null,
@@ -121,6 +124,7 @@ impl Scenario {
         network.hold_age_h = 0;
         network.repair_below = self.repair_below;
         network.sweep_hours = self.sweep_hours;
+        network.cell_bits = self.cell_bits;
         network.pledge = Pledge {
             puzzle_bits: 0,
             labels: 128,

@@ -20,6 +20,7 @@ use swarm_proto::wire::Message;
 
 use crate::adversary::Lie;
 use crate::check::{Checks, History, Totals};
+use crate::costs::Costs;
 use crate::host::Host;
 use crate::links::{Links, Node};
 use crate::people::{Letter, Person};
@@ -46,6 +47,7 @@ pub struct World {
     pub(crate) letters_by_id: BTreeMap<EnvelopeId, u32>,
     pub(crate) checks: Checks,
     pub(crate) totals: Totals,
+    pub(crate) costs: Option<Costs>,
     pub(crate) history: History,
     pub(crate) effects: Effects,
     pub(crate) next_stream: u64,
@@ -111,6 +113,7 @@ impl World {
             letters_by_id: BTreeMap::new(),
             checks: Checks::default(),
             totals: Totals::default(),
+            costs: None,
             history: History::new(),
             effects: Effects::default(),
             next_stream: 0,

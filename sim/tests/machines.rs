@@ -37,7 +37,7 @@ use swarm_proto::time::{Epoch, Hour, Instant, Now, Tick, UnixTime};
 use swarm_proto::wire::Message;
 use swarm_proto::wire::copies::{Compare, Copied, Copy, CopyAge, Scope};
 use swarm_proto::wire::mailbox::{CardAsk, CardPut, Deposit, Deposited, Erase, Fetch};
-use swarm_proto::wire::members::{ListAsk, ListPart, Reconcile, RecordWithKeys};
+use swarm_proto::wire::members::{ListAsk, ListPart, Reconcile, RecordWithKeys, Want};
 use swarm_proto::wire::pledge::{Challenge, ChallengeAnswer};
 use swarm_proto::wire::refusal::Refusal;
 use swarm_proto::wire::verify::{Judge, Via};
@@ -336,7 +336,10 @@ impl Nonsense {
     fn message(&mut self) -> Message {
         match self.chance.below(23) {
             0 | 1 => Message::Records(self.records()),
-            2 => Message::Want((0..self.chance.below(40)).map(|n| [n as u8; 32]).collect()),
+            2 => Message::Want(Want {
+                with_keys: self.chance.below(2) == 0,
+                items: (0..self.chance.below(40)).map(|n| [n as u8; 32]).collect(),
+            }),
             3 => Message::Reconcile(self.reconcile()),
             4 | 5 => Message::Copy(Copy {
                 age: [CopyAge::First, CopyAge::Later][self.index(2)],
@@ -613,7 +616,7 @@ impl Nonsense {
 }
 
 fn onion_key(n: u8) -> OnionPublicKey {
-    OnionPublicKey(Box::new([n; 1_216]))
+    OnionPublicKey(Arc::new([n; 1_216]))
 }
 
 /// Takes every signature for good.

@@ -4,6 +4,7 @@
 //! Keys and randomness come from the caller.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -24,9 +25,9 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// A relay's public onion key of one generation: X-Wing, 1,216 bytes.
+/// A relay's public onion key of one generation: X-Wing, 1,216 bytes, shared by all who know it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct OnionPublicKey(pub Box<[u8; ONION_PUBLIC_KEY_BYTES]>);
+pub struct OnionPublicKey(pub Arc<[u8; ONION_PUBLIC_KEY_BYTES]>);
 
 impl fmt::Debug for OnionPublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

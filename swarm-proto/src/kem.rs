@@ -88,7 +88,7 @@ impl Expanded {
         let (lattice, curve) = bytes.split_at_mut(ML_KEM_PUBLIC_KEY_BYTES);
         lattice.copy_from_slice(&self.ml_kem.encapsulation_key().to_bytes());
         curve.copy_from_slice(&self.x25519_public);
-        OnionPublicKey(bytes)
+        OnionPublicKey(bytes.into())
     }
 
     /// The X25519 half of the public key, which the combiner hashes.
@@ -206,6 +206,7 @@ const _: () = {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::sync::Arc;
     use data_encoding::HEXLOWER;
     use proptest::prelude::*;
     use x_wing::{Decapsulator as _, TryDecapsulate as _};
@@ -296,7 +297,7 @@ mod tests {
             assert!(key.secret.decapsulate(&bent).is_none());
 
             let mut public = key.public.clone();
-            public.0[ML_KEM_PUBLIC_KEY_BYTES..].copy_from_slice(&point);
+            Arc::make_mut(&mut public.0)[ML_KEM_PUBLIC_KEY_BYTES..].copy_from_slice(&point);
             assert!(PureCrypto.encapsulate(&public, &[9; 64]).is_none());
         }
     }
@@ -307,7 +308,7 @@ mod tests {
     fn a_lattice_key_with_a_coefficient_out_of_range_is_refused() {
         let key = PureCrypto.onion_key(&[7; 32]);
         let mut public = key.public.clone();
-        public.0[..3].fill(0xff);
+        Arc::make_mut(&mut public.0)[..3].fill(0xff);
         assert!(PureCrypto.encapsulate(&public, &[9; 64]).is_none());
     }
 }

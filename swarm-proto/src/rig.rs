@@ -516,16 +516,20 @@ impl Rig {
     }
 
     pub(crate) fn fetch(&self, owner: &Owner, holder: usize, after: Cursor) -> Fetch {
+        self.fetch_sized(owner, holder, after, SizeClass::Large)
+    }
+
+    fn fetch_sized(&self, owner: &Owner, holder: usize, after: Cursor, answer: SizeClass) -> Fetch {
         let terms = FetchTerms {
             ask: self.terms(holder),
             after,
-            answer: SizeClass::Large,
+            answer,
         };
         Fetch {
             keys: owner.keys,
             after,
             time: self.now.unix,
-            answer: SizeClass::Large,
+            answer,
             signature: self.statements().fetch(&owner.read, &owner.keys, &terms),
         }
     }
@@ -688,7 +692,9 @@ impl Rig {
         let mine = owner(PERSON, 0);
         let message = match &ask.request {
             Request::Deposit(deposit) => Message::Deposit(deposit.as_ref().clone()),
-            Request::Fetch { keys: _, after } => Message::Fetch(self.fetch(&mine, hops[3], *after)),
+            Request::Fetch { after, answer, .. } => {
+                Message::Fetch(self.fetch_sized(&mine, hops[3], *after, *answer))
+            }
             Request::Delete(erase) => Message::Delete(erase.clone()),
             Request::CardPut(put) => Message::CardPut(put.as_ref().clone()),
             Request::CardAsk { keys: _ } => Message::CardAsk(self.card_ask(&mine, hops[3])),

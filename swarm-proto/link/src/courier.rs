@@ -357,14 +357,18 @@ impl Road {
             Request::Deposit(deposit) => Message::Deposit((**deposit).clone()),
             Request::Delete(erase) => Message::Delete(erase.clone()),
             Request::CardPut(put) => Message::CardPut((**put).clone()),
-            Request::Fetch { keys, after } => {
+            Request::Fetch {
+                keys,
+                after,
+                answer,
+            } => {
                 let terms = FetchTerms {
                     ask: terms,
                     after: *after,
-                    answer: ask.answer,
+                    answer: *answer,
                 };
                 let signature = statements.fetch(secrets.read.as_ref()?, keys, &terms);
-                let (keys, after, answer) = (*keys, *after, ask.answer);
+                let (keys, after, answer) = (*keys, *after, *answer);
                 Message::Fetch(Fetch {
                     keys,
                     after,

@@ -77,6 +77,8 @@ type Rows = BTreeMap<EnvelopeId, (Tick, Envelope)>;
 #[derive(Clone, Debug)]
 struct Reading {
     after: Cursor,
+    /// There is more than the first, small, answer held.
+    long: bool,
     ended: bool,
     listed: Vec<EnvelopeId>,
     bytes: u64,
@@ -296,6 +298,7 @@ impl Errand {
             ) => {
                 let reading = readers.entry(holder).or_insert(Reading {
                     after: *after,
+                    long: false,
                     ended: false,
                     listed: Vec::new(),
                     bytes: 0,
@@ -541,8 +544,19 @@ impl Errand {
             } => {
                 let reading = readers.get(&holder);
                 let after = reading.map_or(*after, |reading| reading.after);
-                let request = Request::Fetch { keys: *keys, after };
-                (SizeClass::Small, SizeClass::Large, request)
+                // Mostly there is little or nothing: who looks in every quarter of an hour need not be sent a
+                // large answer each time ([FET-7]).
+                let answer = if reading.is_some_and(|reading| reading.long) {
+                    SizeClass::Large
+                } else {
+                    SizeClass::Small
+                };
+                let request = Request::Fetch {
+                    keys: *keys,
+                    after,
+                    answer,
+                };
+                (SizeClass::Small, answer, request)
             }
             Task::CardAsk { keys, .. } => (
                 SizeClass::Small,
@@ -615,6 +629,7 @@ fn take_page(reading: &mut Reading, rows: &mut Rows, page: Page) -> bool {
         kept.0 = kept.0.min(arrival);
     }
     reading.ended = !page.more;
+    reading.long |= page.more;
     true
 }
 

@@ -6,7 +6,7 @@
 
 use super::{ASK_LIFE, AskFailure, Request};
 use crate::crypto::Crypto;
-use crate::envelope::grace;
+use crate::envelope::{SizeClass, grace};
 use crate::mailbox::receipt::{Promise, Receipt};
 use crate::mailbox::statements::Statements;
 use crate::network::Network;
@@ -41,7 +41,14 @@ pub fn judge(
             });
             true
         }
-        (Request::Fetch { keys, after }, Message::Page(page)) => page_fits(keys, *after, page),
+        (
+            Request::Fetch {
+                keys,
+                after,
+                answer,
+            },
+            Message::Page(page),
+        ) => page_fits(keys, *after, *answer, page),
         (Request::CardAsk { keys }, Message::Card(card)) => {
             Statements::new(crypto, network_id).verify_card(keys, card)
         }
@@ -68,7 +75,7 @@ fn is_of_this_time(receipt: &Receipt, scale: TimeScale, now: UnixTime) -> bool {
 
 /// Whether a page is of this mailbox and leads on from `after`, so that reading on comes to an end
 /// ([FET-5]).
-fn page_fits(keys: &MailboxKeys, mut after: Cursor, page: &Page) -> bool {
+fn page_fits(keys: &MailboxKeys, mut after: Cursor, answer: SizeClass, page: &Page) -> bool {
     let address = keys.address();
     let in_order = page.rows.iter().all(|(arrival, envelope)| {
         let before = after;
@@ -78,7 +85,8 @@ fn page_fits(keys: &MailboxKeys, mut after: Cursor, page: &Page) -> bool {
         };
         envelope.header().address == address && before < after
     });
-    in_order && !(page.more && page.rows.is_empty())
+    // A large row does not fit a small answer.
+    in_order && !(page.more && page.rows.is_empty() && answer == SizeClass::Large)
 }
 
 /// A part of a member list whose records are all signed by their relays. Only [`judge_list`] makes one.

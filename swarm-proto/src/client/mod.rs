@@ -176,6 +176,8 @@ pub enum Request {
         keys: MailboxKeys,
         /// Rows after this one.
         after: Cursor,
+        /// The answer's size.
+        answer: SizeClass,
     },
     /// Complete as it is.
     Delete(Erase),

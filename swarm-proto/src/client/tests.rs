@@ -387,7 +387,32 @@ fn a_long_mailbox_is_read_page_by_page() {
         panic!()
     };
     assert_eq!((rows.len(), *complete), (50, true));
-    assert_eq!(rig.asks().len(), 9);
+    // Two rows, and then twenty, twenty and eight, of each of three holders.
+    assert_eq!(rig.asks().len(), 12);
+}
+
+/// [FET-7]
+#[test]
+fn large_answers_are_asked_for_only_where_there_is_more_than_a_small_one_holds() {
+    let mut rig = scene(12);
+    let around = around(&rig);
+    let read = |rig: &mut Rig, command| {
+        let before = rig.asks().len();
+        rig.command(command, fetch_all(rig));
+        let told = rig.told();
+        let Some(Event::Fetched { rows, complete, .. }) = over(&told) else {
+            panic!()
+        };
+        let asks = &rig.asks()[before..];
+        let large = asks.iter().filter(|ask| ask.answer == SizeClass::Large);
+        ((rows.len(), *complete), (asks.len(), large.count()))
+    };
+    assert_eq!(read(&mut rig, 1), ((0, true), (3, 0)));
+    for number in 0..3 {
+        let letter = rig.letter(&owner(PERSON, 0), number);
+        rig.ask(around[0], Message::Deposit(letter));
+    }
+    assert_eq!(read(&mut rig, 2), ((3, true), (6, 3)));
 }
 
 /// [FET-4]: spares are read too, but they prove nothing.
@@ -421,6 +446,7 @@ fn a_holder_that_leads_in_circles_or_without_end_is_not_followed() {
     let request = Request::Fetch {
         keys: ada.keys,
         after: Cursor::START,
+        answer: SizeClass::Large,
     };
     let (one, two) = (rig.letter(&ada, 1).envelope, rig.letter(&ada, 2).envelope);
     let strange = rig.letter(&owner(1, 0), 1).envelope;
@@ -448,6 +474,7 @@ fn a_holder_that_leads_in_circles_or_without_end_is_not_followed() {
     let after = Request::Fetch {
         keys: ada.keys,
         after: cursor,
+        answer: SizeClass::Large,
     };
     let again = page(true, &[(5, &one)]);
     assert!(judge(&after, again, &rig.network, &rig.crypto, rig.now.unix).is_err());

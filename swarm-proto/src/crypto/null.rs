@@ -71,7 +71,7 @@ impl Crypto for NullCrypto {
         hash::derive_into("poste null onion key", &[seed], &mut public[..]);
         let owner = public.last_chunk().copied().unwrap_or_default();
         OnionKey {
-            public: OnionPublicKey(public),
+            public: OnionPublicKey(public.into()),
             secret: Box::new(NullSecret {
                 owner,
                 account: self.clone(),

@@ -390,7 +390,7 @@ mod tests {
     /// [REC-5]
     #[test]
     fn known_onion_keys_need_not_travel_again() {
-        let key = |byte: u8| OnionPublicKey(Box::new([byte; 1_216]));
+        let key = |byte: u8| OnionPublicKey(Arc::new([byte; 1_216]));
         let with = |hours, current, next| Record {
             sequence: tick_at(hours),
             onion_current: onion_key_hash(&key(current)),

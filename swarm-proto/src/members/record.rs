@@ -4,6 +4,7 @@
 //! list takes. A record's claims about reachability and disk are not judged here. Layout:
 //! `docs/spec/formats.md`, "Member record"; rules: `docs/spec/members.md`.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -284,7 +285,7 @@ impl OnionKeys {
                 return Ok(None);
             }
             let bytes = reader.array("onion key")?;
-            Ok(Some(OnionPublicKey(alloc::boxed::Box::new(bytes))))
+            Ok(Some(OnionPublicKey(Arc::new(bytes))))
         };
         Ok(Self {
             current: key(1)?,
@@ -333,7 +334,6 @@ mod tests {
     use super::*;
     use crate::id::hex;
     use crate::members::testing::{Signing, at, check_vectors, network, record, tick_at};
-    use alloc::boxed::Box;
     use core::net::{IpAddr, Ipv6Addr};
 
     const VECTORS: &str = include_str!("../../../docs/spec/vectors/record.txt");
@@ -436,7 +436,7 @@ mod tests {
     /// [REC-5]
     #[test]
     fn an_onion_key_counts_only_beside_a_record_that_names_it() {
-        let key = |byte: u8| OnionPublicKey(Box::new([byte; 1_216]));
+        let key = |byte: u8| OnionPublicKey(Arc::new([byte; 1_216]));
         let record = Record {
             onion_current: onion_key_hash(&key(1)),
             onion_next: Some(onion_key_hash(&key(2))),

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use core::net::{IpAddr, Ipv4Addr};
 
 use crate::crypto::{
@@ -28,7 +29,7 @@ impl Decapsulate for NoKem {
 
 fn no_onion_key() -> OnionKey {
     OnionKey {
-        public: OnionPublicKey(Box::new([0; 1_216])),
+        public: OnionPublicKey(Arc::new([0; 1_216])),
         secret: Box::new(NoKem),
     }
 }

@@ -530,7 +530,7 @@ fn what_cannot_be_built_is_said() {
     assert_eq!(draft(&[]), Some(BuildFailure::Path));
     let path = NULL.path(4);
     assert_eq!(draft(&[path[0]; 5]), Some(BuildFailure::Path));
-    let broken = OnionPublicKey(std::boxed::Box::new([0xff; 1_216]));
+    let broken = OnionPublicKey(std::sync::Arc::new([0xff; 1_216]));
     let broken = Hop {
         id: NodeId([1; 32]),
         key: &broken,

@@ -85,7 +85,7 @@ fn card(byte: u8) -> Card {
 }
 
 fn member(number: u32) -> RecordWithKeys {
-    let key = OnionPublicKey(Box::new([7; 1_216]));
+    let key = OnionPublicKey(std::sync::Arc::new([7; 1_216]));
     let mut record = record(number);
     record.onion_current = onion_key_hash(&key);
     record.onion_next = Some(onion_key_hash(&key));

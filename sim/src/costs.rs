@@ -1,0 +1,141 @@
+//! What relays send each other, counted: messages and bytes by type, and the links that are opened for them.
+//!
+//! A link is one for both directions, is opened by whoever needs it first, and ends after [`LINK_IDLE_US`] without
+//! a message. What an opening and a message weigh beyond their frames was measured between two real endpoints
+//! (`docs/experiments/costs.md`). Onions of personas are weighed as the frames that they travel in; what people
+//! send and read is not counted, but copies of letters keep links open as they do outside.
+
+use std::collections::{BTreeMap, HashMap};
+
+use swarm_proto::envelope::SizeClass;
+use swarm_proto::limits;
+use swarm_proto::wire::Message;
+
+use crate::road::Asker;
+use crate::world::World;
+
+/// Counts since [`World::count_costs`].
+#[derive(Debug, Default)]
+pub struct Costs {
+    since_us: u64,
+    by: BTreeMap<What, Cost>,
+    /// When each pair last had something to say to each other.
+    links: HashMap<(u32, u32), u64>,
+}
+
+/// What something was sent for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    /// A message between relays, by its type on the wire.
+    Message(u16),
+    /// Onions and answers of personas.
+    Persona,
+}
+
+/// All that was sent for one thing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Frames.
+    pub frames: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Links that were opened for it.
+    pub opened: u64,
+}
+
+impl Cost {
+    /// Bytes on the line: frames, what each weighs beyond its own bytes, and handshakes.
+    pub fn on_the_line(&self) -> u64 {
+        self.bytes + self.frames * FRAME_OVERHEAD_BYTES + self.opened * HANDSHAKE_BYTES
+    }
+}
+
+impl Costs {
+    /// What was counted, by what it was for.
+    pub fn by(&self) -> impl Iterator<Item = (What, Cost)> + '_ {
+        self.by.iter().map(|(what, cost)| (*what, *cost))
+    }
+
+    /// When counting began, in microseconds of the world.
+    pub fn since_us(&self) -> u64 {
+        self.since_us
+    }
+
+    fn add(&mut self, what: What, clock: u64, (from, to): (u32, u32), bytes: usize) {
+        let pair = (from.min(to), from.max(to));
+        let before = self.links.insert(pair, clock);
+        let open = before.is_some_and(|before| before.saturating_add(LINK_IDLE_US) > clock);
+        let cost = self.by.entry(what).or_default();
+        cost.frames += 1;
+        cost.bytes += FRAME_HEAD_BYTES + bytes as u64;
+        cost.opened += u64::from(!open);
+    }
+}
+
+impl World {
+    /// Counts from now on what relays send each other.
+    pub fn count_costs(&mut self) {
+        self.costs = Some(Costs {
+            since_us: self.clock,
+            // Links that are open at this moment are not opened again.
+            links: self
+                .costs
+                .take()
+                .map(|costs| costs.links)
+                .unwrap_or_default(),
+            by: BTreeMap::new(),
+        });
+    }
+
+    /// What was counted.
+    pub fn costs(&self) -> Option<&Costs> {
+        self.costs.as_ref()
+    }
+
+    pub(crate) fn weigh_told(&mut self, from: u32, to: u32, message: &Message) {
+        if let Some(costs) = &mut self.costs {
+            let what = What::Message(message.kind());
+            costs.add(what, self.clock, (from, to), message.encode().len());
+        }
+    }
+
+    /// An onion of a persona goes one hop on, and its answer will come back. The link to its guard is its `own`.
+    pub(crate) fn weigh_onion(
+        &mut self,
+        asker: Asker,
+        (from, to): (u32, u32),
+        own: bool,
+        body: usize,
+        answer: SizeClass,
+    ) {
+        if let (Some(costs), Asker::Persona { .. }) = (&mut self.costs, asker) {
+            let onion = if body <= SMALL_BODY_BYTES_MAX {
+                limits::ONION_SMALL_BYTES
+            } else {
+                limits::ONION_LARGE_BYTES
+            };
+            let answer = match answer {
+                SizeClass::Small => limits::ANSWER_SMALL_BYTES,
+                SizeClass::Large => limits::ANSWER_LARGE_BYTES,
+            };
+            let hop = if own {
+                (u32::MAX - from, to)
+            } else {
+                (from, to)
+            };
+            costs.add(What::Persona, self.clock, hop, onion);
+            costs.add(What::Persona, self.clock, hop, answer);
+        }
+    }
+}
+
+/// How long a link is kept without a message ([LNK-7]).
+pub const LINK_IDLE_US: u64 = 420_000_000;
+/// What opening a link weighs, both directions together.
+pub const HANDSHAKE_BYTES: u64 = 5_000;
+/// What a frame weighs beyond its own bytes: the datagram around it, and its acknowledgement.
+pub const FRAME_OVERHEAD_BYTES: u64 = 120;
+/// Type and length.
+const FRAME_HEAD_BYTES: u64 = 6;
+/// The longest body that travels in a small onion.
+const SMALL_BODY_BYTES_MAX: usize = 3_500;

@@ -1,0 +1,199 @@
+//! What it takes to keep the promise: bytes of a relay's day at 2,000 relays, from what machines say here.
+//!
+//! Two worlds are measured. In one there is no mail: member list, watchers and personas. Its costs grow with the
+//! number of members where lists are compared and passed on, and not at all where each relay has the same
+//! duties. In the other, relays keep cells for each other, and each pair is told of as many copies an hour as in the
+//! reference network: it says what a comparison and a sweep take, of which a reference relay has a known number.
+//! `POSTE_SIM_RELAYS` sets the size of the first world: with 2,000 nothing of it is extrapolated.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a test that cannot go on fails here, and figures are shown"
+)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use poste_sim::costs::{Cost, What};
+use poste_sim::{Scenario, World};
+use swarm_proto::envelope::ExpiryClass;
+use swarm_proto::wire::kind;
+
+/// The reference network.
+const RELAYS: f64 = 2_000.0;
+const CELLS: f64 = 16_384.0;
+const HOLDERS: f64 = 5.0;
+const EPOCHS: f64 = 14.0;
+/// Deposits in a day.
+const DEPOSITS: f64 = 5_000_000.0;
+/// What the design allows for all of it, in bytes a day, and the tolerance.
+const BUDGET: f64 = 15e6;
+const TOLERANCE: f64 = 1.3;
+
+/// A day's bytes of one relay of the reference network.
+struct Line {
+    name: &'static str,
+    frames: f64,
+    bytes: f64,
+    opened: f64,
+    all: f64,
+}
+
+fn line(name: &'static str, cost: Cost, factor: f64) -> Line {
+    Line {
+        name,
+        frames: cost.frames as f64 * factor,
+        bytes: cost.bytes as f64 * factor,
+        opened: cost.opened as f64 * factor,
+        all: cost.on_the_line() as f64 * factor,
+    }
+}
+
+fn sum(world: &World, kinds: &[u16]) -> Cost {
+    let mut all = Cost::default();
+    for (what, cost) in world.costs().unwrap().by() {
+        if matches!(what, What::Message(kind) if kinds.contains(&kind)) {
+            all.frames += cost.frames;
+            all.bytes += cost.bytes;
+            all.opened += cost.opened;
+        }
+    }
+    all
+}
+
+fn days_counted(world: &World) -> f64 {
+    let since = Duration::from_micros(world.costs().unwrap().since_us());
+    (world.elapsed() - since).as_secs_f64() / 86_400.0
+}
+
+/// Member list, watchers and personas.
+fn without_mail(relays: u32) -> Vec<Line> {
+    let mut scenario = Scenario::calm(1, relays, 0);
+    scenario.watchers = 15;
+    scenario.personas = true;
+    scenario.weigh_messages = false;
+    let mut world = World::new(scenario);
+    let known = usize::try_from(relays).unwrap();
+    let done = world.run_while_not(hours(12), |world| everybody_knows(world, known));
+    assert!(done, "the world did not settle");
+    world.run_for(hours(3));
+    let readings = |world: &World| -> u64 {
+        let shown = world.relays().map(|relay| world.shown_by(relay).asked);
+        shown.sum()
+    };
+    let before = readings(&world);
+    world.count_costs();
+    world.run_for(hours(24));
+    let read = (readings(&world) - before) as f64 / f64::from(relays) / days_counted(&world);
+    no_faults(&mut world, 1, 60_000);
+    let each = 1.0 / f64::from(relays) / days_counted(&world);
+    let grown = each * RELAYS / f64::from(relays);
+    let personas = world.costs().unwrap().by();
+    let personas = personas.filter(|(what, _)| *what == What::Persona);
+    let personas = personas.map(|(_, cost)| cost).next().unwrap();
+    println!("{relays} relays, a day without mail; {read:.0} readings a relay, made 60 below");
+    vec![
+        line("member list: comparisons", sum(&world, &[kind::RECONCILE]), grown),
+        line("member list: records", sum(&world, &[kind::WANT, kind::RECORDS]), grown),
+        line("watchers: probes", sum(&world, &[kind::PROBE, kind::HERE]), each),
+        line(
+            "watchers: testimonies compared",
+            sum(&world, &[kind::RECONCILE_TESTIMONIES, kind::WANT_TESTIMONIES]),
+            grown,
+        ),
+        line(
+            "watchers: testimonies",
+            sum(&world, &[kind::TESTIMONIES, kind::PROOF]),
+            grown,
+        ),
+        line("watchers: reports", sum(&world, &[kind::TALLIES]), each),
+        line(
+            "watchers: challenges",
+            sum(&world, &[kind::CHALLENGE, kind::CHALLENGE_ANSWER]),
+            each,
+        ),
+        line("personas", personas, each * 60.0 / read),
+    ]
+}
+
+/// Copies of cells: comparisons and sweeps.
+fn with_mail(relays: u32, time: Duration) -> Vec<Line> {
+    let others = f64::from(relays - 1);
+    let siblings = (RELAYS - 1.0)
+        * (1.0 - (1.0 - 1.0 / (RELAYS - 1.0)).powf((HOLDERS - 1.0) * CELLS * HOLDERS / RELAYS));
+    // Copies that two siblings send each other in a day, either way.
+    let copies = DEPOSITS / RELAYS * (HOLDERS - 1.0) * 2.0 / siblings;
+    let deposits = copies * others * f64::from(relays) / (HOLDERS - 1.0) / 2.0;
+    let people = 48;
+    let mut scenario = Scenario::calm(2, relays, people);
+    scenario.watchers = 15;
+    scenario.weigh_messages = false;
+    scenario.cell_bits = 8;
+    scenario.habits.expiry = ExpiryClass::Days14;
+    scenario.habits.write_every_minutes = (1_440.0 * f64::from(people) / deposits) as u64;
+    let mut world = settled(scenario);
+    world.run_for(hours(3));
+    let compared = |world: &World| -> u64 {
+        let machines = world.relays().map(|relay| world.relay(relay).unwrap().relay().unwrap());
+        let ends: u64 = machines.map(|machine| machine.repair().counts.compared).sum();
+        ends / 2
+    };
+    let swept = |world: &World| -> u64 {
+        let machines = world.relays().map(|relay| world.relay(relay).unwrap().relay().unwrap());
+        machines.map(|machine| machine.sweeps().opened).sum()
+    };
+    let (compared_before, swept_before) = (compared(&world), swept(&world));
+    let stored = world.totals().letters_stored;
+    world.count_costs();
+    world.run_for(time);
+    no_faults(&mut world, 2, 60_000);
+    let stored = world.totals().letters_stored - stored;
+    let (compared, swept) = (compared(&world) - compared_before, swept(&world) - swept_before);
+    let pairs = others * f64::from(relays) / 2.0;
+    let hourly = compared as f64 / pairs / days_counted(&world);
+    println!(
+        "{relays} relays, {stored} letters stored where the reference has {:.0}; {hourly:.1} comparisons a pair and day, {compared} in all; {swept} sweeps",
+        deposits * days_counted(&world)
+    );
+    assert!(compared > 100 && swept > 20, "{compared} {swept}");
+    let compares = sum(&world, &[kind::COMPARE]);
+    let sweeps = sum(&world, &[kind::SWEEP]);
+    let today = siblings / 2.0 * hourly * (1.0 + 3.0 / 24.0) / compared as f64;
+    let older = siblings / 2.0 * (EPOCHS - 1.0) / compared as f64;
+    let cells = CELLS * HOLDERS / RELAYS * EPOCHS / swept as f64;
+    vec![
+        line("comparisons of today's epoch", compares, today),
+        line("comparisons of older epochs", compares, older),
+        line("sweeps", sweeps, cells),
+    ]
+}
+
+/// The design's budget: 15 MB a day for all that relays do to keep each other honest and copies complete.
+#[test]
+fn a_relays_day_in_a_network_of_2000_stays_within_the_budget() {
+    let wanted = std::env::var("POSTE_SIM_RELAYS").ok();
+    let relays: u32 = wanted.map_or(40, |text| text.parse().unwrap());
+    let mut lines = without_mail(relays);
+    let (few, time) = if relays > 100 { (40, hours(24)) } else { (24, hours(5)) };
+    lines.extend(with_mail(few, time));
+    println!("| a day of one relay of 2,000 | frames | their bytes | links opened | MB on the line |");
+    println!("|---|---|---|---|---|");
+    for one in &lines {
+        println!(
+            "| {} | {:.0} | {:.2} MB | {:.0} | {:.2} |",
+            one.name,
+            one.frames,
+            one.bytes / 1e6,
+            one.opened,
+            one.all / 1e6
+        );
+    }
+    let all: f64 = lines.iter().map(|one| one.all).sum();
+    let opened: f64 = lines.iter().map(|one| one.opened).sum();
+    println!("| all | | | {opened:.0} | {:.2} |", all / 1e6);
+    assert!(all > 1e6, "nothing was counted");
+    assert!(all <= BUDGET * TOLERANCE, "{:.2} MB", all / 1e6);
+}
