@@ -46,6 +46,9 @@ pub struct LinkConfig {
     pub fault_pause: Duration,
     /// Links that [`crate::Links`] keeps open; the one unused for longest goes first.
     pub pool_links_max: usize,
+    /// Relays whose last resumption ticket is kept; the one kept for longest goes first. More than a network of
+    /// 2,000 has, since each pair of them meets about once a day; under a KiB each.
+    pub tickets_max: usize,
     /// Messages waiting for one peer; the next is dropped and counted.
     pub tells_per_peer_max: usize,
     /// Bytes of all waiting messages together; the next is dropped and counted.
@@ -79,6 +82,7 @@ impl Default for LinkConfig {
             faults_per_link_max: 8,
             fault_pause: Duration::from_secs(60),
             pool_links_max: 1_024,
+            tickets_max: 4_096,
             tells_per_peer_max: 64,
             tells_bytes_max: 32 * 1024 * 1024,
             dial_pause_min: Duration::from_millis(500),
