@@ -378,7 +378,9 @@ impl PeerTask {
                 linked = &mut dial => break linked,
                 Some(wanted) = want.recv() => match wanted {
                     Wanted::Link { to, .. } => {
-                        let _given_up = to.send(Err(LinkFailure::Pausing));
+                        // It may have dialled us meanwhile.
+                        let kept = endpoint.link_from(&self.key);
+                        let _given_up = to.send(kept.ok_or(LinkFailure::Pausing));
                     }
                     // Their number is bounded by the places in the peer's queue.
                     Wanted::Tell { waiting, .. } => tells.push(waiting),
