@@ -6,6 +6,7 @@
 //! | [`address`] | the keys of a mailbox |
 //! | [`pledge`] | a plot, a look at a sector, a look at a puzzle |
 //! | [`store`], [`rows`], [`sqlite`] | durable rows, beside SQLite |
+//! | [`link`] | opening links, messages over them |
 //! | [`road`] | letters through four real relays |
 //! | [`idle`] | what a relay costs that does nothing |
 //!
@@ -16,6 +17,7 @@ pub mod address;
 pub mod cpu;
 pub mod failure;
 pub mod idle;
+pub mod link;
 pub mod onion;
 pub mod pledge;
 pub mod road;

@@ -32,7 +32,7 @@ use crate::plot::keep::{Keeper, Progress};
 use crate::plot::{Plot, Wish, wanted_class};
 use crate::status::{
     self, CLOCK_WARN_MS, DrainSource, HoldsSource, NetworkStanding, Pledge, Repair, Sources,
-    Standing, StandingSource, Status, StatusSource, Sweeps, Verdict, Watching,
+    Standing, StandingSource, Status, StatusSource, Sweeps, Traffic, Verdict, Watching,
 };
 use crate::store::StoreConfig;
 use crate::{puzzle, shutdown};
@@ -398,6 +398,7 @@ fn fill_links(status: &mut Status, relay: &Handle) {
     status.links.clients = number(clients);
     let counts = relay.endpoint.counts();
     status.reach.by_links = number(members);
+    status.traffic = Traffic::of(counts, status.uptime_s);
     status.faults = counts.of(LinkCount::Fault);
     status.onions.forwarded = relay.gate.counts.forwarded.load(Ordering::Relaxed);
     status.onions.delivered = relay.gate.counts.delivered.load(Ordering::Relaxed);

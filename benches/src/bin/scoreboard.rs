@@ -1,7 +1,7 @@
 //! The scoreboard: everything that is promised in numbers, measured in one run of at most five minutes.
 //!
-//! `scoreboard [--json] [onion] [address] [pledge] [store] [road] [relay]`: a table for people, or one array of
-//! `{name, unit, ours, theirs, ratio, runs}` for programs; names are fixed. Progress is told on standard
+//! `scoreboard [--json] [onion] [address] [pledge] [store] [link] [road] [relay]`: a table for people, or one
+//! array of `{name, unit, ours, theirs, ratio, runs}` for programs; names are fixed. Progress is told on standard
 //! error. Named sections run alone.
 
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use poste_benches::failure::BenchFailure;
 use poste_benches::row::{Row, table};
-use poste_benches::{address, idle, onion, pledge, road, rows};
+use poste_benches::{address, idle, link, onion, pledge, road, rows};
 
 fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().collect();
@@ -86,6 +86,7 @@ fn run(section: &str, folder: &Path) -> Result<Vec<Row>, BenchFailure> {
         "address" => address::measure(ADDRESS),
         "pledge" => pledge::measure(PLEDGE),
         "store" => rows::measure_deposits(folder, STORE),
+        "link" => link::measure(LINK),
         // On this thread, the main one: relays end with the thread that started them.
         "road" => runtime()?.block_on(road::measure(folder, ROAD)),
         _ => runtime()?.block_on(idle::measure(folder)),
@@ -103,11 +104,14 @@ fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-const SECTIONS: [&str; 6] = ["onion", "address", "pledge", "store", "road", "relay"];
+const SECTIONS: [&str; 7] = [
+    "onion", "address", "pledge", "store", "link", "road", "relay",
+];
 
 /// Together with starts, fillings and the half minute of rest under five minutes.
 const ONION: Duration = Duration::from_secs(45);
 const ADDRESS: Duration = Duration::from_secs(4);
 const PLEDGE: Duration = Duration::from_secs(8);
 const STORE: Duration = Duration::from_secs(45);
+const LINK: Duration = Duration::from_secs(6);
 const ROAD: Duration = Duration::from_secs(48);

@@ -5,6 +5,7 @@
 
 mod socket;
 mod table;
+mod traffic;
 
 pub(crate) use table::CLOCK_WARN_MS;
 
@@ -18,6 +19,7 @@ pub use socket::{
     ask_holds, ask_standing, serve,
 };
 pub use table::{standing_text, table};
+pub use traffic::{Bytes, Handshakes, Traffic};
 
 /// One snapshot. Fields that a relay does not know are zero or `null`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +59,8 @@ pub struct Status {
     pub readings: Readings,
     /// Its links.
     pub links: Links,
+    /// What they have cost.
+    pub traffic: Traffic,
     /// Onions that came.
     pub onions: Onions,
     /// Times a peer broke the protocol.

@@ -44,6 +44,7 @@ pub fn table(status: &Status, voice: Voice) -> String {
         ),
     );
     row("links", links(status));
+    row("traffic", status.traffic.line());
     row("holds", holds(status));
     row("repair", repair(status, voice));
     row("sweeps", sweeps(status, voice));
@@ -271,7 +272,7 @@ fn clock(status: &Status, voice: Voice) -> String {
     }
 }
 
-fn duration(seconds: u64) -> String {
+pub(super) fn duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
@@ -281,7 +282,7 @@ fn duration(seconds: u64) -> String {
     }
 }
 
-fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     let mut unit = "B";
     let mut tenths = u128::from(count) * 10;
     for larger in ["KiB", "MiB", "GiB", "TiB"] {

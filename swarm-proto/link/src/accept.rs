@@ -1,4 +1,5 @@
-//! What comes in: handshakes, hellos, and then frames for whoever serves them.
+//! What comes in: handshakes, hellos, and then frames for whoever serves them. Frames come in on links that
+//! were taken in and, from relays, on those that were dialled; both are served by the same code ([LNK-12]).
 //!
 //! Each link has one task and each open stream another; QUIC's own stream limits bound how many. A
 //! stream's task reads the whole frame within a deadline, hands it over, and writes the answer.
@@ -6,8 +7,8 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
@@ -16,12 +17,12 @@ use swarm_proto::wire::frames::{FrameKind, Speaker, Way};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::admission::{Admission, Handshake, NoPlace, Place};
+use crate::admission::{Activity, Admission, Blamed, Busy, Handshake, NoPlace, Place};
 use crate::counts::LinkCount;
 use crate::endpoint::{Shared, peer_key};
 use crate::frame::{Frame, FrameFault, read_body, read_frame, read_header};
 use crate::hello::{ClockHeard, Hello};
-use crate::link::{Refused, code, send_frame};
+use crate::link::{Hold, Link, Refused, code, send_frame};
 
 /// Who sent a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,11 +92,18 @@ pub trait Serve: Send + Sync + 'static {
     fn hear(&self, from: Peer, told: Frame) -> impl Future<Output = Heard> + Send;
 }
 
+/// Serves what relays send on links that were dialled.
+pub(crate) trait Host: Send + Sync {
+    /// From now on, until the link closes.
+    fn serve(self: Arc<Self>, link: &Link);
+}
+
+/// Starts to take links in. What is answered serves dialled links for as long as this endpoint is open.
 pub(crate) fn start<S: Serve>(
     quinn: quinn::Endpoint,
     shared: &Arc<Shared>,
     serve: Arc<S>,
-) -> Arc<Admission> {
+) -> (Arc<Admission>, Weak<dyn Host>) {
     let config = shared.config.clone();
     let admission = Arc::new(Admission::new(config, Arc::clone(&shared.counts)));
     let door = Arc::new(Door {
@@ -104,6 +112,8 @@ pub(crate) fn start<S: Serve>(
         shared: Arc::clone(shared),
         serve,
     });
+    let itself: Weak<Door<S>> = Arc::downgrade(&door);
+    let host: Weak<dyn Host> = itself;
     shared.tracker.spawn(async move {
         let cancel = door.shared.cancel.clone();
         let accepting = async {
@@ -113,7 +123,7 @@ pub(crate) fn start<S: Serve>(
         };
         cancel.run_until_cancelled(accepting).await;
     });
-    admission
+    (admission, host)
 }
 
 /// Where links come in.
@@ -182,48 +192,71 @@ impl<S: Serve> Door<S> {
                 return None;
             }
         };
+        let full = self.shared.is_full(key.as_ref());
         let greeted = timeout(config.handshake_wait, self.greet(&connection, key, started)).await;
         drop(under_way);
-        let Ok(Ok(clock)) = greeted else {
+        let Ok(Ok(greeted)) = greeted else {
             close(&connection, code::FAULT);
             return None;
         };
-        if key.is_some() {
-            connection.set_max_concurrent_uni_streams(VarInt::from_u32(config.tells_per_link_max));
-        }
-        let tells_max = usize::try_from(config.tells_per_link_max).unwrap_or(usize::MAX);
-        let tells_max = tells_max.clamp(1, Semaphore::MAX_PERMITS);
         counts.one(LinkCount::Accepted);
+        self.shared.count_handshake(&connection, full);
         let peer = match key {
-            Some(key) => Peer::Relay {
-                key,
-                addr: connection.remote_address(),
-                clock,
-            },
+            Some(key) => {
+                let tells_max = VarInt::from_u32(config.tells_per_link_max);
+                connection.set_max_concurrent_uni_streams(tells_max);
+                place.offer(self.usable(&connection, key, &greeted, place.activity()));
+                Peer::Relay {
+                    key,
+                    addr: connection.remote_address(),
+                    clock: greeted.clock,
+                }
+            }
             None => Peer::Client(ClientLink {
                 link: place.id(),
                 subnet: place.subnet_tag(),
             }),
         };
-        let guest = Guest {
-            door: Arc::clone(self),
-            peer,
-            place,
-            bodies: Semaphore::new(config.bodies_per_link_max),
-            tells: Arc::new(Semaphore::new(tells_max)),
-            faults: AtomicU32::new(0),
+        let terms = Terms {
+            blamed: place.blamed(),
+            activity: Arc::clone(place.activity()),
+            _place: Some(place),
+            hold: None,
         };
-        Some((Arc::new(guest), connection))
+        Some((Guest::new(self, peer, terms), connection))
     }
 
-    /// Reads the first frame, which must be a hello, and answers it. Gives what it tells of their clock: the
-    /// hello was written after the handshake `started`.
+    /// A relay's link, for this side to ask and tell over.
+    fn usable(
+        &self,
+        connection: &Connection,
+        key: NodeKey,
+        greeted: &Greeted,
+        activity: &Arc<Activity>,
+    ) -> Link {
+        let config = &self.shared.config;
+        Link {
+            connection: connection.clone(),
+            counts: Arc::clone(&self.shared.counts),
+            key,
+            speaker: Speaker::Relay,
+            version: greeted.version,
+            clock: greeted.clock,
+            frame_wait: config.frame_wait,
+            silence_max: config.silence_max,
+            activity: Arc::clone(activity),
+            hold: None,
+        }
+    }
+
+    /// Reads the first frame, which must be a hello, and answers it. Their clock was read after the handshake
+    /// `started`.
     async fn greet(
         &self,
         connection: &Connection,
         key: Option<NodeKey>,
         started: Instant,
-    ) -> Result<ClockHeard, NotGreeted> {
+    ) -> Result<Greeted, NotGreeted> {
         let shared = &self.shared;
         let (send, mut receive) = connection.accept_bi().await.map_err(|_| NotGreeted)?;
         let speaker = key.map_or(Speaker::Client, |_| Speaker::Relay);
@@ -237,14 +270,16 @@ impl<S: Serve> Door<S> {
             shared.counts.one(LinkCount::Fault);
             return Err(NotGreeted);
         };
+        shared.counts.received(&theirs.frame());
         let ours = Hello::of(&shared.greeting);
+        let version = ours.versions.common(theirs.versions);
         let refused = if theirs.network != ours.network {
             shared.counts.one(LinkCount::WrongNetwork);
             Some(Refused {
                 code: code::WRONG_NETWORK,
                 detail: 0,
             })
-        } else if ours.versions.common(theirs.versions).is_none() {
+        } else if version.is_none() {
             shared.counts.one(LinkCount::WrongVersion);
             Some(Refused {
                 code: code::WRONG_VERSION,
@@ -255,35 +290,101 @@ impl<S: Serve> Door<S> {
         };
         let answer = refused.map_or_else(|| ours.frame(), Refused::frame);
         send_frame(send, &answer).await.map_err(|_| NotGreeted)?;
-        if refused.is_some() {
+        shared.counts.sent(&answer);
+        let Some(version) = version.filter(|_| refused.is_none()) else {
             // Closing at once could overtake the refusal; the other side closes when it has read it.
             connection.closed().await;
             return Err(NotGreeted);
-        }
+        };
         let half_trip = connection.rtt() / 2;
-        Ok(ClockHeard {
+        let clock = ClockHeard {
             theirs: theirs.time.plus(half_trip),
             at,
             error: at.duration_since(started),
-        })
+        };
+        Ok(Greeted { clock, version })
     }
+}
+
+impl<S: Serve> Host for Door<S> {
+    fn serve(self: Arc<Self>, link: &Link) {
+        let blamed = Blamed::Key(link.key);
+        if self.admission.is_kept_out(blamed) {
+            // What it opens waits, within its bounds, until the link ends.
+            return;
+        }
+        let peer = Peer::Relay {
+            key: link.key,
+            addr: link.connection.remote_address(),
+            clock: link.clock,
+        };
+        let terms = Terms {
+            blamed,
+            activity: Arc::clone(&link.activity),
+            _place: None,
+            hold: link.hold.as_ref().map(Arc::downgrade),
+        };
+        let guest = Guest::new(&self, peer, terms);
+        let (connection, cancel) = (link.connection.clone(), self.shared.cancel.clone());
+        self.shared.tracker.spawn(async move {
+            cancel.run_until_cancelled(guest.serve(connection)).await;
+        });
+    }
+}
+
+/// What a hello told.
+struct Greeted {
+    clock: ClockHeard,
+    version: u16,
 }
 
 /// The peer did not greet, or was told why it is not welcome.
 struct NotGreeted;
 
-/// A link that was let in.
+/// A link on which a peer is served.
 struct Guest<S> {
     door: Arc<Door<S>>,
     peer: Peer,
-    place: Place,
+    terms: Terms,
     bodies: Semaphore,
     /// Messages being heard; QUIC's own limit ends when a message is read, not when it is heard.
     tells: Arc<Semaphore>,
     faults: AtomicU32,
 }
 
+/// How a link came to be, as far as those matter who are served on it.
+struct Terms {
+    blamed: Blamed,
+    activity: Arc<Activity>,
+    /// Of a link that was taken in.
+    _place: Option<Place>,
+    /// Of a link that was dialled: it ends with whoever dialled it, but not under an open stream.
+    hold: Option<Weak<Hold>>,
+}
+
+impl Terms {
+    /// Keeps the link while a stream is open on it.
+    fn busy(&self) -> (Busy, Option<Arc<Hold>>) {
+        let hold = self.hold.as_ref().and_then(Weak::upgrade);
+        (self.activity.busy(), hold)
+    }
+}
+
 impl<S: Serve> Guest<S> {
+    fn new(door: &Arc<Door<S>>, peer: Peer, terms: Terms) -> Arc<Self> {
+        let config = &door.shared.config;
+        let tells_max = usize::try_from(config.tells_per_link_max).unwrap_or(usize::MAX);
+        let tells_max = tells_max.clamp(1, Semaphore::MAX_PERMITS);
+        Arc::new(Self {
+            door: Arc::clone(door),
+            peer,
+            terms,
+            bodies: Semaphore::new(config.bodies_per_link_max),
+            tells: Arc::new(Semaphore::new(tells_max)),
+            faults: AtomicU32::new(0),
+        })
+    }
+
     /// Serves streams until the link closes.
     async fn serve(self: Arc<Self>, connection: Connection) {
         loop {
@@ -336,7 +437,7 @@ impl<S: Serve> Guest<S> {
     }
 
     async fn asked(&self, connection: &Connection, mut send: SendStream, mut receive: RecvStream) {
-        let _busy = self.place.busy();
+        let _busy = self.terms.busy();
         let answer = match self.read(&mut receive, Way::Ask).await {
             Ok(asked) => {
                 tokio::select! {
@@ -373,7 +474,7 @@ impl<S: Serve> Guest<S> {
     }
 
     async fn told(&self, connection: &Connection, mut receive: RecvStream) {
-        let _busy = self.place.busy();
+        let _busy = self.terms.busy();
         match self.read(&mut receive, Way::Tell).await {
             Ok(told) => match self.door.serve.hear(self.peer, told).await {
                 Heard::Fine => {}
@@ -396,8 +497,7 @@ impl<S: Serve> Guest<S> {
             return Err(FrameFault::Short);
         };
         let frame = read?;
-        counts.one(LinkCount::FramesIn);
-        counts.add(LinkCount::BytesIn, frame.wire_bytes());
+        counts.received(&frame);
         Ok(frame)
     }
 
@@ -405,10 +505,7 @@ impl<S: Serve> Guest<S> {
         let counts = &self.door.shared.counts;
         let sending = send_frame(send, frame);
         match timeout(self.door.shared.config.frame_wait, sending).await {
-            Ok(Ok(())) => {
-                counts.one(LinkCount::FramesOut);
-                counts.add(LinkCount::BytesOut, frame.wire_bytes());
-            }
+            Ok(Ok(())) => counts.sent(frame),
             Ok(Err(_gone)) => {}
             Err(_late) => counts.one(LinkCount::Late),
         }
@@ -435,12 +532,15 @@ impl<S: Serve> Guest<S> {
         self.door.shared.counts.one(LinkCount::Fault);
         let faults = self.faults.fetch_add(1, Ordering::Relaxed);
         if faults >= self.door.shared.config.faults_per_link_max {
-            self.place.keep_out();
+            self.door.admission.keep_out(self.terms.blamed);
             self.expel(connection);
         }
     }
 
     fn expel(&self, connection: &Connection) {
+        if connection.close_reason().is_some() {
+            return;
+        }
         self.door.shared.counts.one(LinkCount::ClosedForFaults);
         close(connection, code::FAULT);
     }

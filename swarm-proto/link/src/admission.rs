@@ -2,7 +2,8 @@
 //!
 //! Members have a pool of their own and everybody else another, so that a crowd of clients never costs
 //! a relay its siblings ([LNK-5]). When a pool or a neighbourhood is full, its longest idle link makes
-//! room; a link with an open stream never does ([LNK-6]).
+//! room; a link with an open stream never does ([LNK-6]). Links of relays can be found here by their key, since
+//! this side uses them too ([LNK-12]).
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::config::LinkConfig;
 use crate::counts::{LinkCount, LinkCounts};
+use crate::link::Link;
 use crate::subnet::Subnet;
 
 /// The links that others keep to one endpoint.
@@ -32,6 +34,8 @@ pub(crate) struct Admission {
 struct State {
     next: u64,
     held: BTreeMap<u64, Held>,
+    /// Those of `held` that relays keep and that were greeted.
+    greeted: BTreeMap<NodeKey, BTreeMap<u64, Link>>,
     handshakes: BTreeMap<Subnet, usize>,
     kept_out: BTreeMap<Blamed, Instant>,
 }
@@ -52,7 +56,7 @@ enum Pool {
 
 /// Whom a fault is held against: a key if one was proven, else the neighbourhood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Blamed {
+pub(crate) enum Blamed {
     Key(NodeKey),
     Subnet(Subnet),
 }
@@ -130,12 +134,36 @@ impl Admission {
         })
     }
 
+    /// The newest link that this relay keeps to us and that may be used.
+    pub(crate) fn link_from(&self, key: &NodeKey) -> Option<Link> {
+        let state = self.state();
+        let greeted = state.greeted.get(key)?;
+        greeted.values().rev().find(|link| link.is_open()).cloned()
+    }
+
+    /// Whether that peer is kept out at this moment.
+    pub(crate) fn is_kept_out(&self, blamed: Blamed) -> bool {
+        let until = self.state().kept_out.get(&blamed).copied();
+        until.is_some_and(|until| until > Instant::now())
+    }
+
     /// Links held in the pool of members and in the other one.
     pub(crate) fn held(&self) -> (usize, usize) {
         let state = self.state();
         let members = state.held.values().filter(|held| held.pool.is_member());
         let members = members.count();
         (members, state.held.len().saturating_sub(members))
+    }
+
+    /// Every link held, for tests that misuse one.
+    #[cfg(test)]
+    pub(crate) fn connections(&self) -> Vec<Connection> {
+        let state = self.state();
+        state
+            .held
+            .values()
+            .map(|held| held.connection.clone())
+            .collect()
     }
 
     fn make_room(&self, state: &mut State, newcomer: Pool) -> Result<(), NoPlace> {
@@ -177,7 +205,8 @@ impl Admission {
         Ok(())
     }
 
-    fn keep_out(&self, blamed: Blamed) {
+    /// Keeps a peer out for a while.
+    pub(crate) fn keep_out(&self, blamed: Blamed) {
         let mut state = self.state();
         if state.kept_out.len() >= KEPT_OUT_MAX {
             let first = state.kept_out.iter().min_by_key(|(_, until)| **until);
@@ -243,26 +272,46 @@ impl Place {
         self.subnet_tag
     }
 
-    /// Marks a stream as open until the mark is dropped.
-    pub(crate) fn busy(&self) -> Busy {
-        self.activity.open.fetch_add(1, Ordering::Relaxed);
-        Busy(Arc::clone(&self.activity))
+    /// Whom faults on this link are held against.
+    pub(crate) fn blamed(&self) -> Blamed {
+        self.blamed
     }
 
-    /// Keeps this peer out for a while.
-    pub(crate) fn keep_out(&self) {
-        self.admission.keep_out(self.blamed);
+    /// Streams of this link, whoever opens them.
+    pub(crate) fn activity(&self) -> &Arc<Activity> {
+        &self.activity
+    }
+
+    /// From now on this side may use the link too; it was greeted.
+    pub(crate) fn offer(&self, link: Link) {
+        let mut state = self.admission.state();
+        state
+            .greeted
+            .entry(link.node_key())
+            .or_default()
+            .insert(self.id, link);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.admission.state().held.remove(&self.id);
+        let mut state = self.admission.state();
+        state.held.remove(&self.id);
+        let Blamed::Key(key) = self.blamed else {
+            return;
+        };
+        if let Some(greeted) = state.greeted.get_mut(&key) {
+            greeted.remove(&self.id);
+            if greeted.is_empty() {
+                state.greeted.remove(&key);
+            }
+        }
     }
 }
 
+/// Whether streams are open on a link, and since when none is.
 #[derive(Debug)]
-struct Activity {
+pub(crate) struct Activity {
     open: AtomicUsize,
     since: Mutex<Instant>,
 }
@@ -277,7 +326,14 @@ impl Default for Activity {
 }
 
 impl Activity {
-    fn idle_since(&self) -> Option<Instant> {
+    /// Marks a stream as open until the mark is dropped.
+    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+
+    /// `None` while a stream is open.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
         let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
         (self.open.load(Ordering::Relaxed) == 0).then_some(since)
     }

@@ -27,7 +27,8 @@ pub struct LinkConfig {
     pub tells_per_link_max: u32,
     /// Bodies that are read at once on one link.
     pub bodies_per_link_max: usize,
-    /// Silence after which a link is closed.
+    /// Silence after which a link is closed: longer than the five minutes between two probes of a watcher
+    /// ([STD-3]): else each of thousands of probes a day would cost a handshake.
     pub idle_max: Duration,
     /// Time for a handshake and for the hello after it, each.
     pub handshake_wait: Duration,
@@ -46,6 +47,9 @@ pub struct LinkConfig {
     pub fault_pause: Duration,
     /// Links that [`crate::Links`] keeps open; the one unused for longest goes first.
     pub pool_links_max: usize,
+    /// Relays whose last resumption ticket is kept; the one kept for longest goes first. More than a network of
+    /// 2,000 has, since each pair of them meets about once a day; under a KiB each.
+    pub tickets_max: usize,
     /// Messages waiting for one peer; the next is dropped and counted.
     pub tells_per_peer_max: usize,
     /// Bytes of all waiting messages together; the next is dropped and counted.
@@ -70,7 +74,7 @@ impl Default for LinkConfig {
             asks_per_link_max: 16,
             tells_per_link_max: 16,
             bodies_per_link_max: 4,
-            idle_max: Duration::from_secs(300),
+            idle_max: Duration::from_secs(420),
             handshake_wait: Duration::from_secs(10),
             dial_wait: Duration::from_secs(5),
             silence_max: Duration::from_secs(3),
@@ -79,6 +83,7 @@ impl Default for LinkConfig {
             faults_per_link_max: 8,
             fault_pause: Duration::from_secs(60),
             pool_links_max: 1_024,
+            tickets_max: 4_096,
             tells_per_peer_max: 64,
             tells_bytes_max: 32 * 1024 * 1024,
             dial_pause_min: Duration::from_millis(500),
@@ -97,6 +102,20 @@ impl LinkConfig {
             pool_links_max: 256,
             tells_bytes_max: 8 * 1024 * 1024,
             ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [LNK-7]
+    #[test]
+    fn a_link_outlives_the_pause_between_two_probes() {
+        let probes = Duration::from_secs(5 * 60);
+        for config in [LinkConfig::default(), LinkConfig::home()] {
+            assert!(config.idle_max >= probes + config.dial_wait + config.dial_pause_max);
         }
     }
 }

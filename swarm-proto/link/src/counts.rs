@@ -1,6 +1,10 @@
-//! Numbers that tell how links fare, without telling whose they are.
+//! Numbers that tell how links fare and what they cost, without telling whose they are.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use swarm_proto::wire::frames::FrameKind;
+
+use crate::frame::Frame;
 
 macro_rules! counts {
     ($($(#[$doc:meta])* $variant:ident $name:literal,)*) => {
@@ -69,15 +73,48 @@ counts! {
     TellFailed "tells_failed",
     /// Pooled links given up for others.
     PoolEvicted "pool_links_evicted",
+    /// Handshakes, dialled or taken in, in which keys were proven anew.
+    HandshakeFull "handshakes_full",
+    /// Handshakes, dialled or taken in, that went on from an earlier one by its ticket.
+    HandshakeResumed "handshakes_resumed",
+    /// Bytes of UDP received in full handshakes, up to the end of the hello.
+    FullBytesIn "handshakes_full_bytes_in",
+    /// Bytes of UDP sent in them.
+    FullBytesOut "handshakes_full_bytes_out",
+    /// Bytes of UDP received in resumed handshakes, up to the end of the hello.
+    ResumedBytesIn "handshakes_resumed_bytes_in",
+    /// Bytes of UDP sent in them.
+    ResumedBytesOut "handshakes_resumed_bytes_out",
+    /// Bytes of UDP received, whatever they were.
+    UdpBytesIn "udp_bytes_in",
+    /// Bytes of UDP sent.
+    UdpBytesOut "udp_bytes_out",
+    /// Datagrams received.
+    DatagramsIn "datagrams_in",
+    /// Datagrams sent.
+    DatagramsOut "datagrams_out",
 }
 
 /// Counts since the start of an endpoint.
 #[derive(Debug)]
-pub struct LinkCounts([AtomicU64; LinkCount::ALL.len()]);
+pub struct LinkCounts {
+    counts: [AtomicU64; LinkCount::ALL.len()],
+    kinds: [Traffic; FrameKind::ALL.len()],
+}
+
+/// Bytes of the frames of one type.
+#[derive(Debug, Default)]
+struct Traffic {
+    received: AtomicU64,
+    sent: AtomicU64,
+}
 
 impl Default for LinkCounts {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+        Self {
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+            kinds: std::array::from_fn(|_| Traffic::default()),
+        }
     }
 }
 
@@ -95,9 +132,24 @@ impl LinkCounts {
             .map(|count| (count.name(), self.of(*count)))
     }
 
+    /// Bytes of frames of each type, headers included, received and sent.
+    pub fn kinds(&self) -> impl Iterator<Item = (FrameKind, u64, u64)> + '_ {
+        FrameKind::ALL
+            .into_iter()
+            .zip(&self.kinds)
+            .map(|(kind, traffic)| {
+                let read = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
+                (kind, read(&traffic.received), read(&traffic.sent))
+            })
+    }
+
     pub(crate) fn add(&self, count: LinkCount, by: usize) {
+        self.add_wide(count, u64::try_from(by).unwrap_or(u64::MAX));
+    }
+
+    pub(crate) fn add_wide(&self, count: LinkCount, by: u64) {
         if let Some(cell) = self.cell(count) {
-            cell.fetch_add(u64::try_from(by).unwrap_or(u64::MAX), Ordering::Relaxed);
+            cell.fetch_add(by, Ordering::Relaxed);
         }
     }
 
@@ -105,8 +157,34 @@ impl LinkCounts {
         self.add(count, 1);
     }
 
+    /// A frame came in whole.
+    pub(crate) fn received(&self, frame: &Frame) {
+        self.one(LinkCount::FramesIn);
+        self.add(LinkCount::BytesIn, frame.wire_bytes());
+        add_frame(self.traffic(frame.kind).map(|one| &one.received), frame);
+    }
+
+    /// A frame was sent.
+    pub(crate) fn sent(&self, frame: &Frame) {
+        self.one(LinkCount::FramesOut);
+        self.add(LinkCount::BytesOut, frame.wire_bytes());
+        add_frame(self.traffic(frame.kind).map(|one| &one.sent), frame);
+    }
+
+    fn traffic(&self, kind: FrameKind) -> Option<&Traffic> {
+        let at = FrameKind::ALL.into_iter().position(|one| one == kind)?;
+        self.kinds.get(at)
+    }
+
     fn cell(&self, count: LinkCount) -> Option<&AtomicU64> {
-        self.0.get(count as usize)
+        self.counts.get(count as usize)
+    }
+}
+
+fn add_frame(cell: Option<&AtomicU64>, frame: &Frame) {
+    if let Some(cell) = cell {
+        let bytes = u64::try_from(frame.wire_bytes()).unwrap_or(u64::MAX);
+        cell.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
@@ -122,5 +200,21 @@ mod tests {
         }
         let values: Vec<u64> = counts.all().map(|(_, value)| value).collect();
         assert_eq!(values, (0..values.len() as u64).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn bytes_are_counted_for_the_type_that_they_belong_to() {
+        let counts = LinkCounts::default();
+        for (at, kind) in FrameKind::ALL.into_iter().enumerate() {
+            let frame = Frame::new(kind, vec![0; at.min(kind.body_bytes_max())]);
+            counts.received(&frame);
+            counts.sent(&frame);
+            counts.sent(&frame);
+        }
+        for (kind, received, sent) in counts.kinds() {
+            assert!(received >= 6 && sent == 2 * received, "{kind:?}");
+        }
+        let all: u64 = counts.kinds().map(|(_, received, _)| received).sum();
+        assert_eq!(all, counts.of(LinkCount::BytesIn));
     }
 }

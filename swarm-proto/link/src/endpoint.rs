@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use quinn::crypto::{CryptoError, HmacKey};
@@ -20,14 +20,15 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::accept::{self, Serve};
+use crate::accept::{self, Host, Serve};
 use crate::admission::Admission;
 use crate::config::LinkConfig;
 use crate::counts::{LinkCount, LinkCounts};
 use crate::frame::read_frame;
 use crate::hello::{ClockHeard, Greeting, Hello};
-use crate::identity::{self, Identity};
-use crate::link::{Link, Refused, code, send_frame};
+use crate::identity::{self, Identity, Proven};
+use crate::link::{Hold, Link, Refused, code, send_frame};
+use crate::socket::Metered;
 
 /// A program's endpoint; handles are cheap and all mean the same one.
 #[derive(Clone)]
@@ -36,7 +37,9 @@ pub struct Endpoint {
     pub(crate) shared: Arc<Shared>,
     dial: quinn::ClientConfig,
     speaker: Speaker,
-    admission: Option<Arc<Admission>>,
+    pub(crate) admission: Option<Arc<Admission>>,
+    /// Serves what comes in on links that were dialled; gone when the endpoint is closed.
+    host: Option<Weak<dyn Host>>,
 }
 
 /// What every task of an endpoint knows.
@@ -45,8 +48,33 @@ pub(crate) struct Shared {
     pub(crate) greeting: Greeting,
     pub(crate) config: LinkConfig,
     pub(crate) counts: Arc<LinkCounts>,
+    /// Keys that were proven to this side, where it dialled and where it was dialled.
+    dialled: Arc<Proven>,
+    accepted: Arc<Proven>,
     pub(crate) tracker: TaskTracker,
     pub(crate) cancel: CancellationToken,
+}
+
+impl Shared {
+    /// Whether the handshake that a peer has just made brought a signature of its key, or it has none.
+    pub(crate) fn is_full(&self, key: Option<&NodeKey>) -> bool {
+        key.is_none_or(|key| self.accepted.take(key))
+    }
+
+    /// Counts a handshake with what it cost up to this moment, the end of the hello.
+    pub(crate) fn count_handshake(&self, connection: &Connection, full: bool) {
+        let stats = connection.stats();
+        let (count, bytes_in, bytes_out) = if full {
+            use LinkCount::{FullBytesIn, FullBytesOut, HandshakeFull};
+            (HandshakeFull, FullBytesIn, FullBytesOut)
+        } else {
+            use LinkCount::{HandshakeResumed, ResumedBytesIn, ResumedBytesOut};
+            (HandshakeResumed, ResumedBytesIn, ResumedBytesOut)
+        };
+        self.counts.one(count);
+        self.counts.add_wide(bytes_in, stats.udp_rx.bytes);
+        self.counts.add_wide(bytes_out, stats.udp_tx.bytes);
+    }
 }
 
 impl Endpoint {
@@ -62,19 +90,22 @@ impl Endpoint {
         config: LinkConfig,
         serve: Arc<S>,
     ) -> Result<Self, EndpointFailure> {
+        let accepted = Arc::default();
         let crypto = identity
-            .server_crypto(2 * config.member_links_max)
+            .server_crypto(&accepted)
             .map_err(|failure| EndpointFailure::Crypto(failure.to_string()))?;
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         server
-            .transport_config(Arc::new(transport(&config, config.asks_per_link_max)))
+            .transport_config(Arc::new(transport(&config, (config.asks_per_link_max, 0))))
             .migration(true)
             .max_incoming(config.handshakes_max)
             .incoming_buffer_size(INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(INCOMING_BYTES_TOTAL_MAX);
-        let mut endpoint = Self::start(socket, Some(identity), Some(server), greeting, config)?;
-        let admission = accept::start(endpoint.quinn.clone(), &endpoint.shared, serve);
+        let served = Some((server, accepted));
+        let mut endpoint = Self::start(socket, Some(identity), served, greeting, config)?;
+        let (admission, host) = accept::start(endpoint.quinn.clone(), &endpoint.shared, serve);
         endpoint.admission = Some(admission);
+        endpoint.host = Some(host);
         Ok(endpoint)
     }
 
@@ -134,7 +165,8 @@ impl Endpoint {
     /// # Errors
     /// If the system does not take the socket; the old one stays then.
     pub fn rebind(&self, socket: UdpSocket) -> io::Result<()> {
-        self.quinn.rebind(socket)
+        let socket = Metered::new(socket, &self.shared.counts)?;
+        self.quinn.rebind_abstract(socket)
     }
 
     /// Closes every link and waits for the endpoint's tasks, at most a second.
@@ -154,26 +186,41 @@ impl Endpoint {
     fn start(
         socket: UdpSocket,
         identity: Option<&Identity>,
-        server: Option<quinn::ServerConfig>,
+        served: Option<(quinn::ServerConfig, Arc<Proven>)>,
         greeting: Greeting,
         config: LinkConfig,
     ) -> Result<Self, EndpointFailure> {
         tune(&socket, config.socket_buffer_bytes);
-        let crypto = identity::client_crypto(identity, config.pool_links_max)
+        let (server, accepted) = served.unzip();
+        let dialled = Arc::default();
+        let crypto = identity::client_crypto(identity, config.tickets_max, &dialled)
             .map_err(|failure| EndpointFailure::Crypto(failure.to_string()))?;
         let mut dial = quinn::ClientConfig::new(Arc::new(crypto));
-        dial.transport_config(Arc::new(transport(&config, 0)));
+        // The relay that answers may open streams too, if this is one; a correspondent is asked by nobody.
+        let streams = identity.map_or((0, 0), |_| {
+            (config.asks_per_link_max, config.tells_per_link_max)
+        });
+        dial.transport_config(Arc::new(transport(&config, streams)));
         if identity.is_none() {
             dial.token_store(Arc::new(NoneTokenStore));
         }
         let endpoint_config = identity.map_or_else(EndpointConfig::default, lasting);
         let runtime = Arc::new(TokioRuntime);
+        let counts = Arc::default();
+        let socket = Metered::new(socket, &counts)?;
         Ok(Self {
-            quinn: quinn::Endpoint::new(endpoint_config, server, socket, runtime)?,
+            quinn: quinn::Endpoint::new_with_abstract_socket(
+                endpoint_config,
+                server,
+                socket,
+                runtime,
+            )?,
             shared: Arc::new(Shared {
                 greeting,
                 config,
-                counts: Arc::default(),
+                counts,
+                dialled,
+                accepted: accepted.unwrap_or_default(),
                 tracker: TaskTracker::new(),
                 cancel: CancellationToken::new(),
             }),
@@ -183,15 +230,29 @@ impl Endpoint {
                 None => Speaker::Client,
             },
             admission: None,
+            host: None,
         })
     }
 
+    /// The link that this relay keeps to us, if there is one that may be used.
+    pub(crate) fn link_from(&self, key: &NodeKey) -> Option<Link> {
+        self.admission.as_ref()?.link_from(key)
+    }
+
     async fn dial(&self, key: NodeKey, addr: SocketAddr) -> Result<Link, LinkFailure> {
+        // What an earlier dial left behind that came to nothing after its handshake.
+        let _stale = self.shared.dialled.take(&key);
         let connection = self.connect(key, addr).await?;
+        let full = self.shared.dialled.take(&key);
         let wait = self.shared.config.handshake_wait;
-        timeout(wait, self.greet(connection, key))
+        let link = timeout(wait, self.greet(connection, key))
             .await
-            .map_err(|_late| LinkFailure::NoHello)?
+            .map_err(|_late| LinkFailure::NoHello)??;
+        self.shared.count_handshake(&link.connection, full);
+        if let Some(host) = self.host.as_ref().and_then(Weak::upgrade) {
+            host.serve(&link);
+        }
+        Ok(link)
     }
 
     /// The handshake alone.
@@ -220,7 +281,9 @@ impl Endpoint {
         let asked = Instant::now();
         let (send, mut receive) = connection.open_bi().await?;
         // A relay that turns us away closes the link meanwhile; the reason is read below.
-        let _unsent = send_frame(send, &ours.frame()).await;
+        let hello = ours.frame();
+        let _unsent = send_frame(send, &hello).await;
+        shared.counts.sent(&hello);
         let answer = match read_frame(&mut receive, Speaker::Relay, Way::Answer).await {
             Ok(answer) => answer,
             Err(_fault) => {
@@ -230,6 +293,7 @@ impl Endpoint {
                 });
             }
         };
+        shared.counts.received(&answer);
         if answer.kind == FrameKind::Refusal {
             return Err(turned_away(Refused::read(answer.body).ok()));
         }
@@ -251,6 +315,8 @@ impl Endpoint {
         let at = Instant::now();
         let half = at.duration_since(asked) / 2;
         Ok(Link {
+            hold: Some(Arc::new(Hold(connection.clone()))),
+            activity: Arc::default(),
             connection,
             counts: Arc::clone(&shared.counts),
             key,
@@ -305,12 +371,17 @@ fn turned_away(refused: Option<Refused>) -> LinkFailure {
     }
 }
 
-fn transport(config: &LinkConfig, asks_max: u32) -> TransportConfig {
+/// `asks_max` and `tells_max` are what the other side may have open on such a link.
+///
+/// Datagrams stay at the 1,200 bytes that every path carries: to find out whether a path carries more takes ten
+/// datagrams of up to 1,452 bytes, more than the whole handshake of a link over which a few small messages go.
+fn transport(config: &LinkConfig, (asks_max, tells_max): (u32, u32)) -> TransportConfig {
     let mut transport = TransportConfig::default();
     let idle_ms = u32::try_from(config.idle_max.as_millis()).unwrap_or(u32::MAX);
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(asks_max))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(tells_max))
+        .mtu_discovery_config(None)
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .receive_window(VarInt::from_u32(LINK_WINDOW_BYTES))
         .send_window(u64::from(LINK_WINDOW_BYTES))

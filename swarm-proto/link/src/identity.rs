@@ -7,7 +7,9 @@
 //!
 //! Source: `docs/spec/links.md` [LNK-1] to [LNK-3].
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,8 +19,8 @@ use rustls::crypto::{CryptoProvider, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{
     CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
 };
+use rustls::server::AlwaysResolvesServerRawPublicKeys;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{AlwaysResolvesServerRawPublicKeys, ServerSessionMemoryCache};
 use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
@@ -27,6 +29,8 @@ use rustls::{
 use swarm_proto::crypto::SecretKey;
 use swarm_proto::hash;
 use swarm_proto::id::NodeKey;
+
+use crate::tickets::{TicketSealer, TicketsKept};
 
 /// A relay's identity on links.
 #[derive(Clone)]
@@ -65,22 +69,25 @@ impl Identity {
         self.reset_key
     }
 
+    /// The side that is dialled; keys that are proven to it are noted in `proven`.
     pub(crate) fn server_crypto(
         &self,
-        tickets_max: usize,
+        proven: &Arc<Proven>,
     ) -> Result<QuicServerConfig, CryptoFailure> {
-        Ok(QuicServerConfig::try_from(self.server_tls(tickets_max)?)?)
+        Ok(QuicServerConfig::try_from(self.server_tls(proven)?)?)
     }
 
-    fn server_tls(&self, tickets_max: usize) -> Result<rustls::ServerConfig, Error> {
+    fn server_tls(&self, proven: &Arc<Proven>) -> Result<rustls::ServerConfig, Error> {
         let mut config = rustls::ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_client_cert_verifier(Arc::new(AnyNodeKey))
+            .with_client_cert_verifier(Arc::new(AnyNodeKey(Arc::clone(proven))))
             .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(
                 Arc::clone(&self.certified),
             )));
         config.alpn_protocols = vec![ALPN.to_vec()];
-        config.session_storage = ServerSessionMemoryCache::new(tickets_max);
+        config.ticketer = Arc::new(TicketSealer::new(TICKET_KEY_LIFE)?);
+        // The next handshake uses one, and gets a new one.
+        config.send_tls13_tickets = 1;
         Ok(config)
     }
 }
@@ -94,12 +101,38 @@ pub(crate) enum CryptoFailure {
     Suite(#[from] NoInitialCipherSuite),
 }
 
-/// The dialling side of an endpoint.
+/// Keys that were proven by a signature in handshakes that nobody has asked about yet: a handshake that goes
+/// on from an earlier one brings no signature, which is how the two are told apart. For counting only.
+#[derive(Debug, Default)]
+pub(crate) struct Proven(Mutex<BTreeSet<NodeKey>>);
+
+impl Proven {
+    fn note(&self, shown: &CertificateDer<'_>) {
+        let mut proven = self.proven();
+        if let Some(key) = shown_key(shown)
+            && proven.len() < PROVEN_MAX
+        {
+            proven.insert(key);
+        }
+    }
+
+    /// Whether this key was proven since it was last asked for.
+    pub(crate) fn take(&self, key: &NodeKey) -> bool {
+        self.proven().remove(key)
+    }
+
+    fn proven(&self) -> MutexGuard<'_, BTreeSet<NodeKey>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The dialling side of an endpoint; keys that are proven to it are noted in `proven`.
 pub(crate) fn client_crypto(
     identity: Option<&Identity>,
     tickets_max: usize,
+    proven: &Arc<Proven>,
 ) -> Result<QuicClientConfig, CryptoFailure> {
-    let config = client_tls(identity, tickets_max)?;
+    let config = client_tls(identity, tickets_max, proven)?;
     Ok(QuicClientConfig::try_from(config)?)
 }
 
@@ -108,20 +141,21 @@ pub(crate) fn client_crypto(
 fn client_tls(
     identity: Option<&Identity>,
     tickets_max: usize,
+    proven: &Arc<Proven>,
 ) -> Result<rustls::ClientConfig, Error> {
     let (shown, resumption): (Arc<dyn ResolvesClientCert>, Resumption) = match identity {
         Some(identity) => (
             Arc::new(AlwaysResolvesClientRawPublicKeys::new(Arc::clone(
                 &identity.certified,
             ))),
-            Resumption::in_memory_sessions(tickets_max),
+            Resumption::store(Arc::new(TicketsKept::new(tickets_max))),
         ),
         None => (Arc::new(NoKey), Resumption::disabled()),
     };
     let mut config = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(PinnedByName))
+        .with_custom_certificate_verifier(Arc::new(PinnedByName(Arc::clone(proven))))
         .with_client_cert_resolver(shown);
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.enable_sni = false;
@@ -143,7 +177,7 @@ pub(crate) fn shown_key(shown: &[u8]) -> Option<NodeKey> {
     <[u8; 32]>::try_from(key).ok().map(NodeKey)
 }
 
-fn named_key(name: &ServerName<'_>) -> Option<NodeKey> {
+pub(crate) fn named_key(name: &ServerName<'_>) -> Option<NodeKey> {
     let ServerName::DnsName(name) = name else {
         return None;
     };
@@ -192,7 +226,7 @@ fn no_tls12() -> Result<HandshakeSignatureValid, Error> {
 
 /// Takes the key that the server name names.
 #[derive(Debug)]
-struct PinnedByName;
+struct PinnedByName(Arc<Proven>);
 
 impl ServerCertVerifier for PinnedByName {
     fn verify_server_cert(
@@ -226,7 +260,9 @@ impl ServerCertVerifier for PinnedByName {
         shown: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_signature(message, shown, signature)
+        let verified = verify_signature(message, shown, signature)?;
+        self.0.note(shown);
+        Ok(verified)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -240,7 +276,7 @@ impl ServerCertVerifier for PinnedByName {
 
 /// Takes any node key that the peer proves, or none; what it may do is decided after the handshake.
 #[derive(Debug)]
-struct AnyNodeKey;
+struct AnyNodeKey(Arc<Proven>);
 
 impl ClientCertVerifier for AnyNodeKey {
     fn client_auth_mandatory(&self) -> bool {
@@ -278,7 +314,9 @@ impl ClientCertVerifier for AnyNodeKey {
         shown: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_signature(message, shown, signature)
+        let verified = verify_signature(message, shown, signature)?;
+        self.0.note(shown);
+        Ok(verified)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -314,6 +352,13 @@ impl ResolvesClientCert for NoKey {
 
 /// The application protocol of links.
 const ALPN: &[u8] = b"poste/1";
+
+/// How long a relay seals tickets with one key; those of the key before are still taken. Two relays of a large
+/// network meet about once a day, so that a ticket should last for two at least ([LNK-11]).
+const TICKET_KEY_LIFE: Duration = Duration::from_secs(2 * 24 * 3_600);
+
+/// Keys noted at once: more than handshakes can be under way. Further ones count as resumed.
+const PROVEN_MAX: usize = 4_096;
 
 /// Bytes of an Ed25519 subject public key info: a fixed prefix and the key.
 const SPKI_BYTES: usize = 12 + 32;
@@ -398,9 +443,9 @@ mod tests {
     #[test]
     fn a_ticket_goes_back_to_its_relay_and_to_no_other() {
         let [ours, theirs, other] = [1, 2, 3].map(|seed| Identity::from_seed(&[seed; 32]).unwrap());
-        let dial = Arc::new(client_tls(Some(&ours), 8).unwrap());
+        let dial = Arc::new(client_tls(Some(&ours), 8, &Arc::default()).unwrap());
         let [theirs_tls, other_tls] =
-            [&theirs, &other].map(|relay| Arc::new(relay.server_tls(8).unwrap()));
+            [&theirs, &other].map(|relay| Arc::new(relay.server_tls(&Arc::default()).unwrap()));
         let hybrid = NamedGroup::X25519MLKEM768;
 
         let to_theirs = || handshake(&dial, &theirs.node_key(), &theirs_tls);
@@ -418,8 +463,8 @@ mod tests {
     #[test]
     fn a_correspondent_never_resumes() {
         let relay = Identity::from_seed(&[1; 32]).unwrap();
-        let serve = Arc::new(relay.server_tls(8).unwrap());
-        let dial = Arc::new(client_tls(None, 8).unwrap());
+        let serve = Arc::new(relay.server_tls(&Arc::default()).unwrap());
+        let dial = Arc::new(client_tls(None, 8, &Arc::default()).unwrap());
         for _ in 0..2 {
             let (kind, _) = handshake(&dial, &relay.node_key(), &serve).unwrap();
             assert_eq!(kind, HandshakeKind::Full);
@@ -430,7 +475,7 @@ mod tests {
     #[test]
     fn a_dialler_without_the_hybrid_key_exchange_is_refused() {
         let relay = Identity::from_seed(&[1; 32]).unwrap();
-        let serve = Arc::new(relay.server_tls(8).unwrap());
+        let serve = Arc::new(relay.server_tls(&Arc::default()).unwrap());
         let old = CryptoProvider {
             kx_groups: vec![aws_lc_rs::kx_group::X25519],
             ..aws_lc_rs::default_provider()
@@ -439,7 +484,7 @@ mod tests {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(PinnedByName))
+            .with_custom_certificate_verifier(Arc::new(PinnedByName(Arc::default())))
             .with_client_cert_resolver(Arc::new(NoKey));
         dial.alpn_protocols = vec![ALPN.to_vec()];
         let refused = handshake(&Arc::new(dial), &relay.node_key(), &serve);

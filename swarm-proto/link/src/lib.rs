@@ -26,9 +26,11 @@ mod identity;
 mod link;
 pub mod network_file;
 mod pool;
+mod socket;
 mod subnet;
 #[cfg(test)]
 mod tests;
+mod tickets;
 
 pub use accept::{Answer, ClientLink, Heard, Peer, Serve};
 pub use config::LinkConfig;

@@ -1,19 +1,20 @@
-//! One link to one relay, dialled and greeted: asking and telling over it.
+//! One link to one relay, greeted: asking and telling over it, whichever side dialled ([LNK-12]).
 //!
-//! A link is a handle; it lives until its last handle is dropped or either side closes it. It answers
-//! nothing: whoever wants to be asked is dialled.
+//! A link is a handle; one that was dialled lives until its last handle is dropped or either side closes it,
+//! one that was taken in belongs to its dialler. What comes in on it is served in `accept.rs`.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::{Connection, ConnectionError, SendStream, VarInt};
+use quinn::{Connection, ConnectionError, SendStream, StoppedError, VarInt};
 use swarm_proto::id::NodeKey;
 use swarm_proto::wire::codec::{Malformed, Reader, Writer};
 use swarm_proto::wire::frames::{FrameKind, Speaker, Way};
 use tokio::time::timeout;
 
+use crate::admission::Activity;
 use crate::counts::{LinkCount, LinkCounts};
 use crate::frame::{Frame, FrameFault, read_frame};
 use crate::hello::ClockHeard;
@@ -29,6 +30,20 @@ pub struct Link {
     pub(crate) clock: ClockHeard,
     pub(crate) frame_wait: Duration,
     pub(crate) silence_max: Duration,
+    /// Streams of the link, whoever opened them.
+    pub(crate) activity: Arc<Activity>,
+    /// Keeps a link open that this side dialled.
+    pub(crate) hold: Option<Arc<Hold>>,
+}
+
+/// Whoever holds one wants a link that this side dialled; with the last one it ends.
+#[derive(Debug)]
+pub(crate) struct Hold(pub(crate) Connection);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.close(VarInt::from_u32(0), b"done");
+    }
 }
 
 impl Link {
@@ -57,6 +72,7 @@ impl Link {
         if !frame.fits() || !frame.kind.may_travel(self.speaker, Way::Ask) {
             return Err(AskFailure::Unsendable(frame.kind));
         }
+        let _busy = self.activity.busy();
         let heard = self.datagrams_heard();
         let mut exchange = pin!(self.exchange(frame));
         let first = self.silence_max.min(deadline);
@@ -74,7 +90,8 @@ impl Link {
         })
     }
 
-    /// Sends `frame` and waits until it is handed to the network; it may still be lost with the link.
+    /// Sends `frame` and waits until the peer's machine has acknowledged all of it, so that what a link took
+    /// with it when it ended is known.
     ///
     /// # Errors
     /// [`TellFailure`].
@@ -82,18 +99,24 @@ impl Link {
         if !frame.fits() || !frame.kind.may_travel(self.speaker, Way::Tell) {
             return Err(TellFailure::Unsendable(frame.kind));
         }
+        let _busy = self.activity.busy();
         let sent = async {
             let stream = self.connection.open_uni().await?;
-            send_frame(stream, frame)
-                .await
-                .map_err(|Unsent| TellFailure::Cut)
+            let acknowledged = stream.stopped();
+            if let Err(Unsent) = send_frame(stream, frame).await {
+                let reason = self.connection.close_reason();
+                return Err(reason.map_or(TellFailure::Cut, TellFailure::Lost));
+            }
+            self.counts.sent(frame);
+            match acknowledged.await {
+                Ok(None) => Ok(()),
+                Ok(Some(_unwanted)) => Err(TellFailure::Cut),
+                Err(StoppedError::ConnectionLost(reason)) => Err(TellFailure::Lost(reason)),
+                Err(StoppedError::ZeroRttRejected) => Err(TellFailure::Cut),
+            }
         };
         match timeout(self.frame_wait, sent).await {
-            Ok(sent) => {
-                sent?;
-                self.sent(frame);
-                Ok(())
-            }
+            Ok(sent) => sent,
             Err(_late) => {
                 self.counts.one(LinkCount::Late);
                 Err(TellFailure::Late)
@@ -114,13 +137,12 @@ impl Link {
     async fn exchange(&self, frame: &Frame) -> Result<Frame, AskFailure> {
         let (send, mut receive) = self.connection.open_bi().await?;
         if send_frame(send, frame).await.is_ok() {
-            self.sent(frame);
+            self.counts.sent(frame);
         }
         let read = read_frame(&mut receive, Speaker::Relay, Way::Answer).await;
         match read {
             Ok(answer) => {
-                self.counts.one(LinkCount::FramesIn);
-                self.counts.add(LinkCount::BytesIn, answer.wire_bytes());
+                self.counts.received(&answer);
                 answered(answer)
             }
             Err(FrameFault::Cut | FrameFault::Short) => match self.connection.close_reason() {
@@ -132,11 +154,6 @@ impl Link {
                 Err(AskFailure::Fault(fault))
             }
         }
-    }
-
-    fn sent(&self, frame: &Frame) {
-        self.counts.one(LinkCount::FramesOut);
-        self.counts.add(LinkCount::BytesOut, frame.wire_bytes());
     }
 
     /// Datagrams that came from the peer.

@@ -2,7 +2,7 @@
 //! unused.
 //!
 //! Each peer has one task that owns its link: so there is one dial at a time and one connection,
-//! whoever asks. Once a dial has failed nobody waits for the next one: askers are told at once, and it goes
+//! whoever asks; and none is dialled while the peer keeps a link to us that can be used ([LNK-12]). Once a dial has failed nobody waits for the next one: askers are told at once, and it goes
 //! on beside them, since a relay on an onion's way that waits for a dead one takes the time that the sender
 //! has for another way ([LNK-9]). Messages are best effort: a full queue drops the newest and counts it, and the
 //! protocol's machines recover as from any loss ([LNK-8]).
@@ -44,7 +44,8 @@ struct Inner {
     watch: Watch,
 }
 
-/// Told after each dial what the relay's hello said of its clock; nothing if it was not reached.
+/// Told after each dial, and when a link is taken up that the relay keeps to us, what the relay's hello said of its
+/// clock; nothing if it was not reached.
 type Watch = Arc<dyn Fn(NodeKey, Option<ClockHeard>) + Send + Sync>;
 
 #[derive(Default)]
@@ -88,8 +89,8 @@ impl Links {
         Self::watched(endpoint, |_, _| {})
     }
 
-    /// The same; `watch` is told after each dial which relay it was, and what its hello said of its clock or
-    /// nothing if it was not reached. It must not block.
+    /// The same; `watch` is told after each dial, and when a link is taken up that a relay keeps to us, which relay
+    /// it was, and what its hello said of its clock or nothing if it was not reached. It must not block.
     pub fn watched(
         endpoint: Endpoint,
         watch: impl Fn(NodeKey, Option<ClockHeard>) + Send + Sync + 'static,
@@ -167,7 +168,7 @@ impl Links {
         queued
     }
 
-    /// The peer's link, dialled if there is none.
+    /// The peer's link, dialled if neither side has.
     ///
     /// # Errors
     /// [`LinkFailure`].
@@ -306,6 +307,8 @@ impl PeerTask {
                     self.check_silence();
                     continue;
                 }
+                // Nobody here wants the link, but the peer may be using it.
+                Err(_late) if self.was_used_since(Instant::now() - idle_max) => continue,
                 Ok(None) | Err(_) => return,
             };
             match wanted {
@@ -331,14 +334,27 @@ impl PeerTask {
         }
     }
 
+    fn was_used_since(&self, then: Instant) -> bool {
+        let open = self.link.as_ref().filter(|link| link.is_open());
+        open.is_some_and(|link| link.activity.idle_since().is_none_or(|since| since > then))
+    }
+
     /// Whether the last dial of that address failed, and there is no link.
-    fn is_failing(&self, addr: SocketAddr) -> bool {
-        let open = self.link.as_ref().is_some_and(Link::is_open);
-        !open
-            && self
-                .failed
-                .as_ref()
-                .is_some_and(|failed| failed.addr == addr)
+    fn is_failing(&mut self, addr: SocketAddr) -> bool {
+        let failed = self.failed.as_ref();
+        failed.is_some_and(|failed| failed.addr == addr) && self.open_link().is_none()
+    }
+
+    /// The link in use if it is open, else one that the peer keeps to us. To take that one up is to reach the
+    /// peer: it has proven its key and been greeted.
+    fn open_link(&mut self) -> Option<Link> {
+        if self.link.as_ref().is_none_or(|link| !link.is_open()) {
+            self.link = self.endpoint.link_from(&self.key);
+            if let Some(link) = &self.link {
+                (self.watch)(self.key, Some(link.clock()));
+            }
+        }
+        self.link.clone()
     }
 
     /// Dials a peer that failed before, if its pause is over; meanwhile askers are told that it fails, and
@@ -362,7 +378,9 @@ impl PeerTask {
                 linked = &mut dial => break linked,
                 Some(wanted) = want.recv() => match wanted {
                     Wanted::Link { to, .. } => {
-                        let _given_up = to.send(Err(LinkFailure::Pausing));
+                        // It may have dialled us meanwhile.
+                        let kept = endpoint.link_from(&self.key);
+                        let _given_up = to.send(kept.ok_or(LinkFailure::Pausing));
                     }
                     // Their number is bounded by the places in the peer's queue.
                     Wanted::Tell { waiting, .. } => tells.push(waiting),
@@ -418,10 +436,9 @@ impl PeerTask {
     }
 
     async fn link(&mut self, addr: SocketAddr) -> Result<Link, LinkFailure> {
-        if let Some(link) = self.link.as_ref().filter(|link| link.is_open()) {
-            return Ok(link.clone());
+        if let Some(link) = self.open_link() {
+            return Ok(link);
         }
-        self.link = None;
         if self.pauses(addr) {
             return Err(LinkFailure::Pausing);
         }

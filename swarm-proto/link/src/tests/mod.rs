@@ -1,5 +1,7 @@
 //! Endpoints on real sockets of the loopback interface, honest and hostile.
 
+mod both;
+mod cost;
 mod hostile;
 mod links;
 mod pool;

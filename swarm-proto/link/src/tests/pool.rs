@@ -148,6 +148,8 @@ async fn a_peer_that_died_without_a_word_is_noticed_by_what_it_is_told() {
     let _silent = bind(to.addr).unwrap();
     assert!(links.tell(to, message()));
     until("its death to be noticed", || *lost.borrow() > 0).await;
+    // Handed to the network, and lost.
+    other.until_counted(LinkCount::TellFailed, 1).await;
 }
 
 /// [LNK-7]
