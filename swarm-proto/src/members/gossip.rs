@@ -8,6 +8,7 @@
 //!
 //! Who may hold is not decided here. Source: `docs/spec/members.md`.
 
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -43,6 +44,9 @@ pub(crate) struct Gossip {
     stale: bool,
     renew_at: Option<Instant>,
     round_at: Instant,
+    rounds: usize,
+    /// What was asked for a moment ago and is on its way.
+    asked: BTreeMap<[u8; 32], Instant>,
     exchanges: Exchanges,
 }
 
@@ -58,6 +62,8 @@ impl Gossip {
             stale: false,
             renew_at: None,
             round_at: now.mono,
+            rounds: 0,
+            asked: BTreeMap::new(),
             exchanges: Exchanges::default(),
         }
     }
@@ -155,7 +161,7 @@ impl Gossip {
         let Some(progress) = progress else {
             return;
         };
-        self.want(from, &snapshot, &progress.want, out);
+        self.want(now, from, &snapshot, &progress.want, out);
         if let Some(reply) = progress.reply {
             out.send(from, Message::Reconcile(reply));
         }
@@ -242,18 +248,31 @@ impl Gossip {
         }
         if self.round_at <= now.mono {
             self.round_at = now.mono.plus(round_pause(context));
-            // Nobody is given up for longer than a round: a link may work again unseen.
+            self.round(context, now, out);
+        }
+    }
+
+    /// One comparison: of three in ten minutes one is with a member drawn from all ([GOS-2]).
+    fn round(&mut self, context: &mut Context, now: Now, out: &mut Effects) {
+        let first = self
+            .rounds
+            .is_multiple_of(limits::MEMBERS_RECONCILE_PARTNERS);
+        self.rounds = self.rounds.wrapping_add(1);
+        if first {
+            // Nobody is given up for longer: a link may work again unseen.
             context.gone.clear();
-            refresh(context, now, out);
-            let partners = partners(context);
-            for partner in &partners {
-                self.open(context, now, *partner, out);
-            }
-            if let Some(first) = partners.first() {
-                let snapshot = context.view.snapshot();
-                let lacking = snapshot.without_keys().take(KEYS_PER_ROUND_MAX);
-                ask(*first, true, lacking.copied().collect(), out);
-            }
+        }
+        refresh(context, now, out);
+        let partner = if first {
+            partners(context).first().copied()
+        } else {
+            neighbours(context, 1).first().copied()
+        };
+        if let Some(partner) = partner {
+            self.open(context, now, partner, out);
+            let snapshot = context.view.snapshot();
+            let lacking = snapshot.without_keys().take(KEYS_PER_ROUND_MAX);
+            ask(partner, true, lacking.copied().collect(), out);
         }
     }
 
@@ -273,12 +292,22 @@ impl Gossip {
     }
 
     /// Asks for what would be news ([LST-3]).
-    fn want(&self, from: NodeId, snapshot: &Snapshot, want: &[[u8; 32]], out: &mut Effects) {
+    fn want(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        snapshot: &Snapshot,
+        want: &[[u8; 32]],
+        out: &mut Effects,
+    ) {
+        self.asked.retain(|_, until| *until > now.mono);
         let news: Vec<[u8; 32]> = want
             .iter()
-            .filter(|item| snapshot.is_news(item))
+            .filter(|item| snapshot.is_news(item) && !self.asked.contains_key(*item))
             .copied()
             .collect();
+        let until = now.mono.plus(ON_ITS_WAY);
+        self.asked.extend(news.iter().map(|item| (*item, until)));
         let (newcomers, known) = news.iter().partition(|item| snapshot.is_newcomer(item));
         ask(from, true, newcomers, out);
         ask(from, false, known, out);
@@ -434,12 +463,14 @@ fn add_partners(
     }
 }
 
-/// Ten minutes of the network's calendar, give or take a tenth, so that relays do not fall into step.
+/// A third of ten minutes of the network's calendar, give or take a tenth, so that relays do not fall into step.
 fn round_pause(context: &Context) -> Duration {
     let pause = context
         .network
         .scale
         .minutes(limits::MEMBERS_RECONCILE_MINUTES);
+    let partners = u32::try_from(limits::MEMBERS_RECONCILE_PARTNERS).unwrap_or(1);
+    let pause = pause / partners.max(1);
     let tenth = u64::try_from(pause.as_millis() / 10).unwrap_or(1).max(1);
     pause + Duration::from_millis(context.rng.borrow_mut().next_u64() % tenth)
 }
@@ -465,6 +496,8 @@ fn without_keys(member: &Arc<Member>) -> RecordWithKeys {
     }
 }
 
+/// How long nobody else is asked for what one relay was asked for.
+const ON_ITS_WAY: Duration = Duration::from_secs(10);
 /// Records of which keys are asked for in a round: what was lost on the way, no whole list.
 const KEYS_PER_ROUND_MAX: usize = 64;
 
