@@ -222,6 +222,13 @@ impl World {
         }
     }
 
+    /// Makes a relay's disk honest again; what it kept while it lied is all there.
+    pub fn reform(&mut self, relay: RelayNo) {
+        if let Some(host) = self.host_mut(relay.0) {
+            host.disk.reform();
+        }
+    }
+
     /// Makes a relay say the worst of all others from here on.
     pub fn slander(&mut self, relay: RelayNo) {
         if let Some(host) = self.host_mut(relay.0) {
