@@ -517,6 +517,9 @@ impl Relay {
             out.report(Event::Condemned { id });
             self.repair.failed(&self.context, now, id);
         }
+        for id in changes.rare {
+            self.repair.failed(&self.context, now, id);
+        }
         for id in changes.convicted {
             out.report(Event::Convicted { id });
         }

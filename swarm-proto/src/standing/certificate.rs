@@ -146,9 +146,17 @@ impl Certificates {
         Some(
             past.term == 0
                 && has_shown
-                && certificate.available.unwrap_or(100) >= AVAILABLE_MIN
+                && certificate.available.unwrap_or(100) >= verdicts.available_min
                 && certificate.kept.unwrap_or(100) >= KEPT_MIN,
         )
+    }
+
+    /// Whether a relay is there so seldom, by its newest certificate of an epoch before `today`, that others take
+    /// over what it holds ([STD-11]).
+    pub fn is_rare(&self, verdicts: &Verdicts, subject: &NodeId, today: Epoch) -> bool {
+        let newest = self.before(subject, today);
+        let available = newest.and_then(|(_, certificate)| certificate.available);
+        available.is_some_and(|share| share < verdicts.replaced_below)
     }
 
     /// Forgets those of epochs before `oldest`.
@@ -174,8 +182,6 @@ fn median(mut values: Vec<u8>) -> Option<u8> {
 pub(super) const GOOD_FOR: u32 = 3;
 /// Epochs that the longest suspension lasts.
 const TERM_MAX: u8 = 64;
-/// Of a hundred hours, in fewer than these a relay gets no new cells.
-const AVAILABLE_MIN: u8 = 90;
 /// A relay that keeps less of a hundred gets no new cells.
 const KEPT_MIN: u8 = 95;
 
@@ -323,5 +329,29 @@ mod tests {
         assert_eq!(allow(&both, false), Some(true));
         both.forget_before(Epoch(99));
         assert_eq!(both, Certificates::default());
+    }
+
+    /// [STD-11]
+    #[test]
+    fn a_relay_is_rare_by_its_newest_certificate_and_not_for_long_after() {
+        let (subject, verdicts) = (NodeId([7; 32]), verdicts());
+        let certified = |available| {
+            let words = Words {
+                available,
+                ..good()
+            };
+            let mut certificates = Certificates::default();
+            certificates.insert(subject, Epoch(98), Certificate::of(&[words; 15], 11));
+            certificates
+        };
+        let is_rare = |available, today| certified(available).is_rare(&verdicts, &subject, today);
+        for (available, rare) in [(Some(74), true), (Some(75), false), (None, false)] {
+            assert_eq!(is_rare(available, Epoch(99)), rare, "{available:?}");
+        }
+        assert!(!is_rare(Some(0), Epoch(98)), "the epoch is not over");
+        assert!(is_rare(Some(0), Epoch(101)) && !is_rare(Some(0), Epoch(102)));
+        let mut certificates = certified(Some(0));
+        certificates.insert(subject, Epoch(99), Certificate::of(&[good(); 15], 11));
+        assert!(!certificates.is_rare(&verdicts, &subject, Epoch(100)));
     }
 }

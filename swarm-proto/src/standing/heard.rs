@@ -31,6 +31,8 @@ pub(crate) struct Changes {
     pub(crate) came: Vec<NodeId>,
     /// Relays that a majority wants suspended from here on.
     pub(crate) condemned: Vec<NodeId>,
+    /// Relays that are found to be there too seldom from here on.
+    pub(crate) rare: Vec<NodeId>,
     /// Relays that are convicted by what they signed.
     pub(crate) convicted: Vec<NodeId>,
     /// Those of them that are not counted on from here on.
@@ -135,6 +137,13 @@ impl Heard {
     ) {
         if let Some(certificate) = self.certificate(context, epoch, &subject) {
             context.view.certify(subject, epoch, certificate);
+            let verdicts = &context.network.verdicts;
+            let certificates = context.view.certificates();
+            if !certificates.is_rare(verdicts, &subject, today) {
+                context.said.rare.remove(&subject);
+            } else if context.said.rare.insert(subject) {
+                changes.rare.push(subject);
+            }
         }
         if epoch != today {
             return;
@@ -184,6 +193,8 @@ pub(crate) struct Said {
     pub(crate) absent: BTreeSet<NodeId>,
     /// Relays that a majority wants suspended.
     pub(crate) condemned: BTreeSet<NodeId>,
+    /// Relays that are there too seldom to be counted among those who keep something ([STD-11]).
+    pub(crate) rare: BTreeSet<NodeId>,
     /// Relays that answered wrong when they were to show what they had pledged ([EVD-3]).
     pub(crate) expelled: BTreeSet<NodeId>,
 }

@@ -343,6 +343,10 @@ impl Standing {
         self.reported.clear();
         self.heard.turn(today);
         context.said.condemned.clear();
+        // Words of long ago hold against nobody.
+        let (verdicts, certificates) = (&context.network.verdicts, context.view.certificates());
+        let is_rare = |id: &NodeId| certificates.is_rare(verdicts, id, today);
+        context.said.rare.retain(is_rare);
         context.possession.get_mut().clear_sums();
         let oldest = today.minus(limits::EPOCHS_REMEMBERED);
         context

@@ -6,6 +6,7 @@ use crate::effects::{Event, PeerChange};
 use crate::envelope::ExpiryClass;
 use crate::id::NodeKey;
 use crate::rig::{Rig, owner};
+use crate::store::Cursor;
 use crate::wire::standing::Past;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -69,6 +70,66 @@ fn a_relay_that_died_is_absent_for_all_and_back_when_it_answers() {
         "{:?}",
         absent(&rig)
     );
+}
+
+/// Lets a day pass in which a relay is there for three hours of five.
+fn half_there(rig: &mut Rig, at: usize) {
+    for hour in 0..24 {
+        rig.nodes[at].up = hour % 5 < 3;
+        rig.advance(HOUR);
+    }
+    rig.nodes[at].up = true;
+}
+
+/// [STD-11] [ELI-7] [REP-1]: it gets no new cells, others have taken over what it holds, and it still serves.
+#[test]
+fn a_relay_that_is_there_three_hours_of_five_is_replaced_where_it_holds_and_left_out_later() {
+    let mut rig = watched(20);
+    next_epoch(&mut rig);
+    let who = owner(9, 0);
+    let made = rig.network.scale.tick_of(rig.now.unix);
+    let letters: Vec<_> = (0..4)
+        .map(|number| rig.letter_of(&who, number, made, ExpiryClass::Days14))
+        .collect();
+    let ranked = rig.ranked(&rig.promise(&letters[0]));
+    for letter in &letters {
+        rig.ask(ranked[0], Message::Deposit(letter.clone()));
+    }
+    rig.advance(HOUR);
+    let rare = ranked[1];
+    let copies = |rig: &mut Rig, without: usize| {
+        let ids = letters.iter().map(|letter| letter.envelope.id());
+        let others = (0..20).filter(|at| *at != without).collect::<Vec<_>>();
+        let of = |id| others.iter().filter(|at| rig.holds(**at, id)).count();
+        ids.map(of).collect::<Vec<usize>>()
+    };
+    half_there(&mut rig, rare);
+    assert_eq!(copies(&mut rig, rare), [4; 4], "nobody knows it yet");
+    half_there(&mut rig, rare);
+    let (_, certificate) = verdict(&rig, ranked[0], rare).certificate.unwrap();
+    assert!(certificate.available.unwrap() < 75, "{certificate:?}");
+    assert_eq!(copies(&mut rig, rare), [5; 4]);
+    let own = letters.iter().map(|letter| letter.envelope.id());
+    assert!(own.into_iter().all(|id| rig.holds(rare, id)), "and keeps");
+    let fetch = rig.fetch(&who, rare, Cursor::START);
+    let stream = rig.ask(rare, Message::Fetch(fetch));
+    let Some(Message::Page(page)) = rig.answer(stream) else {
+        panic!("{:?}", rig.answer(stream))
+    };
+    assert_eq!(page.rows.len(), 2, "as many as fit a small answer");
+    half_there(&mut rig, rare);
+    next_epoch(&mut rig);
+    for by in (0..20).filter(|by| *by != rare) {
+        assert!(!verdict(&rig, by, rare).holds, "{by}");
+        for of in (0..20).filter(|of| *of != rare) {
+            assert!(verdict(&rig, by, of).holds, "{by} of {of}");
+        }
+    }
+    // A week of being there, and it is one of them again.
+    for _ in 0..12 {
+        next_epoch(&mut rig);
+    }
+    assert!(verdict(&rig, 0, rare).holds);
 }
 
 /// [STD-2]: with few watchers each relay goes by its own tries.
