@@ -14,6 +14,7 @@ use std::path::Path;
 use serde::Deserialize;
 use swarm_proto::id::NodeKey;
 use swarm_proto::network::{Caps, Network, Pledge, Reachability, Verdicts};
+use swarm_proto::wire::standing::Past;
 use toml::Spanned;
 
 /// A network and where its founders are dialled.
@@ -299,6 +300,11 @@ fn verdicts_rows(verdicts: &Verdicts) -> Rows {
             verdicts.suspend_epochs.into(),
         ),
         (
+            "forget_epochs",
+            "Epochs after a suspension until it is forgotten, 1 to 191.",
+            verdicts.forget_epochs.into(),
+        ),
+        (
             "available_min",
             "Of a hundred hours a relay must be there in so many to get new mail, 0 to 100.",
             verdicts.available_min.into(),
@@ -372,6 +378,7 @@ struct VerdictsTable {
     certificates: Option<Spanned<i64>>,
     suspend_window: Option<Spanned<i64>>,
     suspend_epochs: Option<Spanned<i64>>,
+    forget_epochs: Option<Spanned<i64>>,
     available_min: Option<Spanned<i64>>,
     replaced_below: Option<Spanned<i64>>,
     readings: Option<Spanned<i64>>,
@@ -471,6 +478,7 @@ impl Check<'_> {
             certificates,
             suspend_window,
             suspend_epochs,
+            forget_epochs,
             available_min,
             replaced_below,
             readings,
@@ -484,6 +492,9 @@ impl Check<'_> {
         let most = i64::from(*suspend_window);
         self.set("verdicts.suspend_epochs", epochs, suspend_epochs, 1, most)?;
         *suspend_epochs = (*suspend_epochs).min(*suspend_window);
+        let most = Past::CLEAN_MAX.into();
+        let forget = &from.forget_epochs;
+        self.set("verdicts.forget_epochs", forget, forget_epochs, 1, most)?;
         let (least, below) = (&from.available_min, &from.replaced_below);
         self.set("verdicts.available_min", least, available_min, 0, 100)?;
         let most = i64::from(*available_min);

@@ -7,6 +7,7 @@ use crate::envelope::ExpiryClass;
 use crate::id::NodeKey;
 use crate::rig::{Rig, owner};
 use crate::store::Cursor;
+use crate::wire::codec::Writer;
 use crate::wire::standing::Past;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -202,6 +203,7 @@ fn a_quarter_of_lying_watchers_removes_nobody() {
         past: Past {
             history: 0xff,
             term: 64,
+            clean: 0,
             times: 1,
         },
         ..Words::default()
@@ -361,6 +363,7 @@ fn watchers_and_testimonies_are_those_of_the_vectors() {
             past: Past {
                 history: 5,
                 term: 1,
+                clean: 0,
                 times: 1,
             },
             ..Words::default()
@@ -368,7 +371,33 @@ fn watchers_and_testimonies_are_those_of_the_vectors() {
         signature: Signature([1; 64]),
     };
     let network = testing::network().id();
+    let run_on = |past: Past, suspend: bool, epochs: u8| {
+        let certificate = Certificate {
+            past,
+            suspend,
+            ..Certificate::of(&[], 11)
+        };
+        let after = certificate.past_after(epochs.into(), &testing::network().verdicts);
+        let mut writer = Writer::with_capacity(8);
+        past.encode(&mut writer);
+        writer.u8(u8::from(suspend)).u8(epochs);
+        after.encode(&mut writer);
+        hex(&writer.finish())
+    };
+    let past = |history, term, clean, times| Past {
+        history,
+        term,
+        clean,
+        times,
+    };
     let lines = [
+        ("third vote", run_on(past(0b11, 0, 0, 0), true, 1)),
+        ("fifth suspension", run_on(past(0b101, 0, 7, 4), true, 1)),
+        ("longest", run_on(past(0b11, 0, 0, 200), true, 1)),
+        ("served", run_on(past(0b1, 1, 0, 2), false, 1)),
+        ("clean", run_on(past(0, 2, 0, 2), false, 3)),
+        ("almost forgotten", run_on(past(0, 0, 88, 2), false, 1)),
+        ("forgotten", run_on(past(0, 0, 89, 2), false, 1)),
         ("watchers", ids(watchers.ids())),
         ("told", ids(&told)),
         ("statement", hex(&testimony.statement(&network))),

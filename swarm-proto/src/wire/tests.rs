@@ -209,7 +209,8 @@ fn testimony(byte: u8) -> Testimony {
         class: byte,
         past: Past {
             history: byte,
-            term: byte,
+            term: if byte <= Past::TERM_MAX { byte } else { 0 },
+            clean: byte.saturating_sub(Past::TERM_MAX),
             times: byte,
         },
     };

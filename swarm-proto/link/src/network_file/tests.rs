@@ -73,6 +73,11 @@ fn a_wrong_value_says_what_and_where() {
             "from 1 to 5",
         ),
         (
+            "name = \"p\"\n[verdicts]\nforget_epochs = 0",
+            3,
+            "from 1 to 191",
+        ),
+        (
             "name = \"p\"\n[verdicts]\nreplaced_below = 91",
             3,
             "from 0 to 90",
@@ -130,6 +135,7 @@ proptest! {
         file.network.caps.v6_48 = cap;
         file.network.pledge.labels = 128 * pages;
         file.network.verdicts.readings = readings;
+        file.network.verdicts.forget_epochs = shares.0 + 1;
         file.network.verdicts.available_min = shares.0.max(shares.1);
         file.network.verdicts.replaced_below = shares.0.min(shares.1);
         if assume {
