@@ -23,13 +23,13 @@ use crate::wire::frames::FrameKind;
 use crate::wire::mailbox::RECEIPTS_MAX;
 use crate::wire::members::RECORDS_IN_LIST_PART_MAX;
 use crate::wire::proof::Proof;
-use crate::wire::standing::{Past, Tally, Testimony, Words};
+use crate::wire::standing::{Tally, Testimony, Words};
 use crate::wire::sweeps::{Listing, Open, Reply, Step};
 
 mod fuzz;
 mod proofs;
 
-use proofs::{loss, pledge_evidence, twice};
+use proofs::{loss, past, pledge_evidence, twice};
 
 const ENVELOPE: &str = include_str!("../../../docs/spec/vectors/envelope.txt");
 const RECEIPT: &str = include_str!("../../../docs/spec/vectors/receipt.txt");
@@ -207,12 +207,7 @@ fn testimony(byte: u8) -> Testimony {
         available: Some(byte % 101),
         kept: None,
         class: byte,
-        past: Past {
-            history: byte,
-            term: if byte <= Past::TERM_MAX { byte } else { 0 },
-            clean: byte.saturating_sub(Past::TERM_MAX),
-            times: byte,
-        },
+        past: past(byte),
     };
     Testimony {
         subject: NodeId([byte; 32]),
