@@ -195,7 +195,7 @@ pub(crate) struct Said {
     pub(crate) condemned: BTreeSet<NodeId>,
     /// Relays that are there too seldom to be counted among those who keep something ([STD-11]).
     pub(crate) rare: BTreeSet<NodeId>,
-    /// Relays that answered wrong when they were to show what they had pledged ([EVD-3]).
+    /// Relays that answered wrong twice when they were to show what they had pledged ([EVD-3]).
     pub(crate) expelled: BTreeSet<NodeId>,
 }
 
