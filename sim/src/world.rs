@@ -207,6 +207,7 @@ impl World {
         if let Some(host) = self.host_mut(relay.0) {
             host.disk.destroy();
             host.disk_destroyed = true;
+            host.lose_convictions();
         }
     }
 

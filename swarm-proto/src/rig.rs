@@ -74,6 +74,8 @@ impl Node {
                     expires: *expires,
                     signature: Signature([0; 64]),
                 });
+                // It has no bytes to hash.
+                tagged.tag = [0; 32];
             }
         }
     }
@@ -210,6 +212,7 @@ impl Rig {
             family: [0; 8],
             since: testing::tick_at(-240),
             last_record,
+            convictions: Vec::new(),
             repair_bytes_per_s: 1 << 20,
             pledge: OwnPledge {
                 class: self.network.pledge.class_min,

@@ -11,6 +11,7 @@ use crate::id::NodeId;
 use crate::standing::certificate::Certificate;
 use crate::standing::watchers::Watchers;
 use crate::time::Epoch;
+use crate::wire::proof::Conviction;
 use crate::wire::standing::{Testimony, Words};
 
 /// The newest testimony of each watcher about each relay, of the last few epochs.
@@ -33,8 +34,8 @@ pub(crate) struct Changes {
     pub(crate) condemned: Vec<NodeId>,
     /// Relays that are found to be there too seldom from here on.
     pub(crate) rare: Vec<NodeId>,
-    /// Relays that are convicted by what they signed.
-    pub(crate) convicted: Vec<NodeId>,
+    /// Relays that are convicted by what they signed, and by what.
+    pub(crate) convicted: Vec<Conviction>,
     /// Those of them that are not counted on from here on.
     pub(crate) expelled: Vec<NodeId>,
 }

@@ -18,7 +18,7 @@ use crate::id::NodeId;
 use crate::limits;
 use crate::pledge::{Evidence, PlotDone};
 use crate::time::{Epoch, Now};
-use crate::wire::proof::Proof;
+use crate::wire::proof::{Conviction, Proof};
 
 /// Proofs that everybody is to know, the first of its kind of each relay.
 #[derive(Debug, Default)]
@@ -129,6 +129,10 @@ impl Proofs {
         }
     }
 
+    fn since_of(&self, item: &[u8; 32]) -> Option<Epoch> {
+        self.kept.get(self.places.get(item)?).map(|kept| kept.since)
+    }
+
     fn since(&self, subject: &NodeId, kind: Kind) -> Option<Epoch> {
         self.kept.get(&(*subject, kind)).map(|kept| kept.since)
     }
@@ -143,10 +147,22 @@ impl Proofs {
     /// Keeps a proof that holds and gives its item; nothing if one of its kind is there, if it is out of date, or
     /// there is no room.
     fn keep(&mut self, context: &Context, today: Epoch, proof: Proof) -> Option<[u8; 32]> {
-        let subject = proof.subject().node_id();
         let (kind, since) = self.kind_of(&proof, today)?;
         // Keys that are nobody's cost nothing, so there is no end of proofs against them.
-        context.view.snapshot().find(&subject)?;
+        context.view.snapshot().find(&proof.subject().node_id())?;
+        self.put(kind, since, today, proof)
+    }
+
+    /// Keeps a proof of an earlier run.
+    fn remember(&mut self, conviction: Conviction, today: Epoch) {
+        let Conviction { since, proof } = conviction;
+        if let Some((kind, since)) = self.kind_of(&proof, since) {
+            self.put(kind, since, today, proof);
+        }
+    }
+
+    fn put(&mut self, kind: Kind, since: Epoch, today: Epoch, proof: Proof) -> Option<[u8; 32]> {
+        let subject = proof.subject().node_id();
         let item = proof.item();
         let known = self.since(&subject, kind);
         let is_newer = known.is_none_or(|known| kind == Kind::Twice && known < since);
@@ -233,15 +249,36 @@ impl Standing {
         }
     }
 
+    /// What an earlier run kept counts on, from the same epoch ([EVD-6]).
+    pub(crate) fn remember(
+        &mut self,
+        context: &mut Context,
+        now: Now,
+        convictions: Vec<Conviction>,
+    ) {
+        let today = context.network.scale.epoch_of(now.unix);
+        for conviction in convictions {
+            self.proofs.remember(conviction, today);
+        }
+        let expelled: Vec<NodeId> = self.proofs.all_expelled().collect();
+        for subject in expelled {
+            context.said.expelled.insert(subject);
+            if let Some(since) = self.proofs.expelled(&subject) {
+                context.view.expel(subject, expelled_in(since));
+            }
+        }
+    }
+
     /// A proof that this relay found or checked itself: it counts from here on, and is passed on.
     pub(crate) fn convicted(&mut self, context: &mut Context, now: Now, proof: Proof) -> Changes {
         let mut changes = Changes::default();
         let today = context.network.scale.epoch_of(now.unix);
         let subject = proof.subject().node_id();
-        let Some(item) = self.proofs.keep(context, today, proof) else {
+        let Some(item) = self.proofs.keep(context, today, proof.clone()) else {
             return changes;
         };
-        changes.convicted.push(subject);
+        let since = self.proofs.since_of(&item).unwrap_or(today);
+        changes.convicted.push(Conviction { since, proof });
         if self.news.len() < limits::NEWS_MAX {
             self.news.insert(item);
             self.pass_on_at.get_or_insert(now.mono.plus(PASS_ON_PAUSE));

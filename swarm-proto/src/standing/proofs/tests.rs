@@ -278,6 +278,52 @@ fn wrong_answers_expel_where_no_watchers_speak_and_for_no_longer_than_they_are_k
     assert_eq!(left_out(20_031), 0);
 }
 
+/// [EVD-6] [EVD-5]: in the order in which they came, since then, and without a list that names anybody yet.
+#[test]
+fn convictions_of_an_earlier_run_count_on_as_long_as_they_would_have() {
+    let rig = watched(4);
+    let now = rig.now;
+    let (mut context, today) = (rig.view_of(0), rig.network.scale.epoch_of(now.unix));
+    let (liar, double) = (rig.nodes[3].key.node_id(), rig.nodes[2].key.node_id());
+    let wrong = |nonce| Proof::Pledge(Box::new(answered(&rig, 3, 1, nonce, &[1])));
+    let kept = |days: u32, proof| Conviction {
+        since: today.minus(days),
+        proof,
+    };
+    let all = alloc::vec![
+        kept(6, wrong(9)),
+        kept(5, wrong(9)),
+        kept(4, wrong(10)),
+        kept(0, twice(&rig, 2, 77)),
+    ];
+    for conviction in &all {
+        let bytes = Bytes::from(conviction.encode());
+        assert_eq!(Conviction::decode(bytes).unwrap(), *conviction);
+    }
+    let mut standing = Standing::new(now);
+    standing.remember(&mut context, now, all.clone());
+    assert_eq!(standing.proofs.wrong(&liar), Some(today.minus(6)));
+    assert_eq!(standing.proofs.expelled(&liar), Some(today.minus(4)));
+    assert_eq!(standing.proofs.twice(&double), Some(today));
+    assert!(context.said.expelled.contains(&liar) && context.said.expelled.len() == 1);
+    let holds = |context: &Context, days: u32| {
+        let eligible = context.view.eligible(&rig.network, today.minus(days));
+        eligible.find(&liar).is_some()
+    };
+    assert_eq!(
+        [3, 2, 0].map(|days| holds(&context, days)),
+        [true, false, false]
+    );
+    let mut late = Standing::new(now);
+    let old = |one: &Conviction| Conviction {
+        since: today.minus(limits::EPOCHS_REMEMBERED),
+        ..one.clone()
+    };
+    assert!(old(&all[0]).is_over(today) && !all[0].is_over(today));
+    late.remember(&mut context, now, alloc::vec![old(&all[0])]);
+    assert_eq!(late.proofs.items().count(), 0);
+}
+
 /// [EVD-3]: who was asked has answers that an honest relay signed, and no use for them.
 #[test]
 fn right_answers_convict_nobody_and_cost_a_liar_his_hearing() {
@@ -361,12 +407,16 @@ fn one_proof_of_a_kind_and_a_second_wrong_answer_are_kept_of_each_member_and_of_
         let wrong = answered(&rig, 3, 1, u8::try_from(puzzle).unwrap(), &[0]);
         tell(&mut rig, 1, 2, Proof::Pledge(Box::new(wrong)));
     }
-    rig.advance(Duration::from_secs(60));
-    let pushed = rig
+    rig.advance(HOUR);
+    let pushed: BTreeSet<[u8; 32]> = rig
         .sent
         .iter()
-        .filter(|(from, _, message)| *from == 2 && matches!(message, Message::Proof(_)));
-    assert_eq!(pushed.count(), 9, "three in all, to three members");
+        .filter_map(|(from, _, message)| match message {
+            Message::Proof(proof) if *from == 2 => Some(proof.item()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(pushed.len(), 3, "two records and two wrong answers");
     assert_eq!(convictions(&rig), 36);
     // A key that is nobody's.
     let (context, today) = (rig.view_of(0), rig.network.scale.epoch_of(rig.now.unix));
