@@ -30,15 +30,17 @@ use swarm_proto::pledge::{OwnPledge, PlotDone, Verdict};
 use swarm_proto::relay::{Relay, RelayConfig, RelayState};
 use swarm_proto::standing::Judgement;
 use swarm_proto::store::{StoreDone, StoreOp, Usage};
-use swarm_proto::time::{Instant, Now, Tick, TimeScale, UnixTime};
+use swarm_proto::time::{Epoch, Instant, Now, Tick, TimeScale, UnixTime};
 use swarm_proto::wire::Message;
 use swarm_proto::wire::frames::FrameKind;
+use swarm_proto::wire::proof::Conviction;
 use swarm_proto::wire::refusal::Refusal;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::budget::{Inbox, Waiting};
+use crate::convictions::Convictions;
 use crate::kem::AwsCrypto;
 use crate::keys::Keys;
 use crate::links::Gate;
@@ -348,6 +350,7 @@ fn relay_config(
         family: [0; 8],
         since: memory.since(network.scale.tick_of(now.unix))?,
         last_record: memory.record(),
+        convictions: memory.convictions(network.scale.epoch_of(now.unix))?,
         repair_bytes_per_s: setup.repair_bytes_per_s,
         pledge: setup.pledge,
     })
@@ -543,6 +546,11 @@ impl Driver {
                 count(&self.tally.convicted, 1);
                 tracing::warn!(node = %id, "a relay is convicted by what it signed");
             }
+            Event::Proven(conviction) => {
+                if let Err(failure) = self.memory.convictions.keep(&conviction) {
+                    tracing::error!(%failure, "what convicts a relay could not be kept");
+                }
+            }
             Event::Expired { envelopes, .. } => count(&self.tally.expired, envelopes),
             Event::Compared { differed, .. } => {
                 tracing::debug!(differed, "compared with a sibling");
@@ -674,6 +682,7 @@ struct Memory {
     since: PathBuf,
     record: PathBuf,
     leaving: PathBuf,
+    convictions: Convictions,
 }
 
 impl Memory {
@@ -687,6 +696,7 @@ impl Memory {
             since: home.join("since"),
             record: home.join("record"),
             leaving: home.join("leaving"),
+            convictions: Convictions::at(home.join("convictions")),
         })
     }
 
@@ -707,6 +717,15 @@ impl Memory {
             }
             Err(source) => Err(fail(source)),
         }
+    }
+
+    /// What convicts others and is not over.
+    fn convictions(&self, today: Epoch) -> Result<Vec<Conviction>, DriverFailure> {
+        let fail = |source| DriverFailure::Memory {
+            path: self.record.with_file_name("convictions"),
+            source,
+        };
+        self.convictions.read(today).map_err(fail)
     }
 
     /// Whether the operator wanted the relay to leave for good, in this run or an earlier one.

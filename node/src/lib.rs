@@ -24,6 +24,7 @@ mod budget;
 pub mod check;
 pub mod cli;
 pub mod config;
+mod convictions;
 pub mod devnet;
 pub mod discovery;
 pub mod driver;

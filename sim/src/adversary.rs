@@ -119,7 +119,8 @@ pub fn slander(message: &mut Message, own: &NodeKey, sign: impl Fn(&Testimony) -
                     kept: Some(0),
                     past: Past {
                         history: u8::MAX,
-                        term: u8::MAX,
+                        term: Past::TERM_MAX,
+                        clean: 0,
                         times: 1,
                     },
                     ..Words::default()

@@ -52,6 +52,11 @@ impl Disk {
         self.lie = Some(lie);
     }
 
+    /// It says the truth again, by what it has.
+    pub fn reform(&mut self) {
+        self.lie = None;
+    }
+
     /// Whether it lies.
     pub fn lies(&self) -> bool {
         self.lie.is_some()

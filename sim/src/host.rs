@@ -19,6 +19,7 @@ use swarm_proto::relay::{Relay, RelayConfig};
 use swarm_proto::store::{StoreDone, StoreOp};
 use swarm_proto::time::{EPOCH_MINUTES, Tick};
 use swarm_proto::wire::Message;
+use swarm_proto::wire::proof::Conviction;
 use swarm_proto::wire::standing::Testimony;
 use swarm_proto::wire::sweeps::Step;
 use swarm_proto::wire::verify::{Judge, Via};
@@ -59,6 +60,7 @@ pub struct Host {
     secret: SecretKey,
     disk_chance: Chance,
     last_record: Option<Record>,
+    convictions: Vec<Conviction>,
     since: Option<Tick>,
     armed: Option<u64>,
     wakes_in_place: u32,
@@ -95,12 +97,18 @@ impl Host {
             secret,
             disk_chance: Chance::new(scenario.seed, "disk", number),
             last_record: None,
+            convictions: Vec::new(),
             since: None,
             armed: None,
             wakes_in_place: 0,
             linked: BTreeSet::new(),
             lost: BTreeMap::new(),
         }
+    }
+
+    /// It forgets what convicts others, as if that file were gone.
+    pub(crate) fn lose_convictions(&mut self) {
+        self.convictions.clear();
     }
 
     /// Whether it runs.
@@ -150,6 +158,7 @@ impl World {
             family: [0; 8],
             since: *host.since.get_or_insert(tick),
             last_record: host.last_record.clone(),
+            convictions: host.convictions.clone(),
             repair_bytes_per_s,
             pledge,
         };
@@ -299,6 +308,9 @@ impl World {
             Effect::Report(event) => {
                 if let (Event::RecordIssued(record), Some(host)) = (&event, self.host_mut(number)) {
                     host.last_record = Some(record.clone());
+                }
+                if let (Event::Proven(conviction), Some(host)) = (&event, self.host_mut(number)) {
+                    host.convictions.push((**conviction).clone());
                 }
                 self.reported(number, &event);
             }

@@ -210,6 +210,7 @@ impl World {
         if let Some(host) = self.host_mut(relay.0) {
             host.disk.destroy();
             host.disk_destroyed = true;
+            host.lose_convictions();
         }
     }
 
@@ -222,6 +223,13 @@ impl World {
     pub fn corrupt(&mut self, relay: RelayNo, lie: Lie) {
         if let Some(host) = self.host_mut(relay.0) {
             host.disk.corrupt(lie);
+        }
+    }
+
+    /// Makes a relay's disk honest again; what it kept while it lied is all there.
+    pub fn reform(&mut self, relay: RelayNo) {
+        if let Some(host) = self.host_mut(relay.0) {
+            host.disk.reform();
         }
     }
 

@@ -145,6 +145,7 @@ impl Nonsense {
             addresses: [self.address(0), None],
             family: [0; 8],
             since: Tick(0),
+            convictions: Vec::new(),
             last_record: None,
             repair_bytes_per_s: 1 << 20,
             pledge: OwnPledge::default(),

@@ -31,6 +31,7 @@ fn memory_of_an_idle_relay_is_small() {
         addresses: [None, None],
         family: [0; 8],
         since: Tick(0),
+        convictions: Vec::new(),
         last_record: None,
         repair_bytes_per_s: 1 << 20,
         pledge: OwnPledge::default(),

@@ -7,11 +7,51 @@ use std::time::Duration;
 
 use common::*;
 use poste_sim::adversary::Lie;
-use poste_sim::{RelayNo, Scenario};
+use poste_sim::{RelayNo, Scenario, World};
 use swarm_proto::pledge::PledgeCounts;
 
 const LIAR: RelayNo = RelayNo(3);
 const DEAD: RelayNo = RelayNo(4);
+
+/// [EVD-3] [EVD-5] [EVD-6]: who forgot it hears it again, and when nobody was left to say it, all remember.
+#[test]
+fn an_expelled_relay_stays_expelled_when_all_restart_one_by_one_and_at_once() {
+    let mut scenario = Scenario::calm(6, 12, 1).at_scale(1_000);
+    scenario.watchers = 15;
+    let mut world = settled(scenario);
+    world.corrupt(LIAR, Lie::KeepsSectors { sectors: 0 });
+    let others: Vec<RelayNo> = world.relays().filter(|one| *one != LIAR).collect();
+    let knows = |world: &World, by: &RelayNo| {
+        let seen = world.judgement(*by, LIAR);
+        seen.is_some_and(|seen| seen.expelled.is_some())
+    };
+    let all_know = |world: &World| others.iter().all(|by| knows(world, by));
+    assert!(world.run_while_not(world.network().scale.minutes(1_440), all_know));
+    for relay in &others {
+        // Nothing is left of it but its key.
+        world.destroy(*relay);
+        world.run_minutes(5);
+        world.restart(*relay);
+        assert!(!knows(&world, relay));
+        let an_hour = world.network().scale.minutes(60);
+        let again = world.run_while_not(3 * an_hour, |world| knows(world, relay));
+        assert!(again, "{relay:?}");
+    }
+    let everybody: Vec<RelayNo> = world.relays().collect();
+    everybody.iter().for_each(|relay| world.kill(*relay));
+    world.run_minutes(5);
+    everybody.iter().for_each(|relay| world.restart(*relay));
+    assert!(all_know(&world));
+    for _ in 0..3 {
+        world.run_minutes(1_440);
+    }
+    for by in &others {
+        let holds = |of: &RelayNo| world.judgement(*by, *of).unwrap().holds;
+        assert!(!holds(&LIAR), "{by:?}");
+        assert!(others.iter().all(holds), "{by:?}");
+    }
+    no_faults(&mut world, 6, 1_000);
+}
 
 /// [PLG-6] [PLG-7]
 #[test]

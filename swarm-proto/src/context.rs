@@ -87,6 +87,17 @@ impl Context {
             || self.possession.borrow().is_failed(id)
     }
 
+    /// Whether a relay is there so seldom that others take over what it holds ([STD-11]).
+    pub(crate) fn is_rare(&self, id: &NodeId) -> bool {
+        self.said.rare.contains(id)
+    }
+
+    /// Whether a relay is left out of the keepers for what it did and not because it is gone: it is compared with
+    /// and swept as before, so that it can come back ([SWP-7], [STD-11]).
+    pub(crate) fn is_left_out(&self, id: &NodeId) -> bool {
+        self.is_failed(id) || self.is_rare(id)
+    }
+
     /// Whether a relay has said that it leaves for good.
     fn leaves(&self, id: &NodeId) -> bool {
         let members = self.view.snapshot();
@@ -98,12 +109,14 @@ impl Context {
         self.leaves(&self.me)
     }
 
-    /// The relays that are to keep a cell: the first R in rank that do not leave, or, once too few of them are
-    /// present, the first R that are ([REP-1]).
+    /// The relays that are to keep a cell: the first R in rank that do not leave, those that are there seldom after
+    /// all others, or, once too few of them are present, the first R that are ([REP-1], [STD-11]).
     pub(crate) fn keepers(&self, placement: &Placement) -> Vec<NodeId> {
         let r = placement.holders().len();
         let mut stay = placement.ranked().to_vec();
         stay.retain(|id| !self.leaves(id));
+        // A stable order: where too few others are left, they keep what they can.
+        stay.sort_by_key(|id| self.is_rare(id));
         let holders = stay.get(..r).unwrap_or(&stay);
         let is_present = |id: &NodeId| !self.is_away(id) && !self.is_failed(id);
         let present = holders.iter().filter(|id| is_present(id)).count();

@@ -22,6 +22,7 @@ use crate::time::{Epoch, Hour, Tick};
 use crate::wire::Message;
 use crate::wire::mailbox::{CardPut, Erase};
 use crate::wire::pledge::ChallengeAnswer;
+use crate::wire::proof::Conviction;
 use crate::wire::refusal::Refusal;
 use crate::wire::standing::Testimony;
 use crate::wire::verify::Verified;
@@ -222,6 +223,9 @@ pub enum Event {
         /// Which.
         id: NodeId,
     },
+    /// The same, with what convicts it. To be kept durably and given to [`crate::relay::RelayConfig`] at the next
+    /// start, so that a conviction does not end when all relays stop at once ([EVD-6]).
+    Proven(Box<Conviction>),
     /// The store dropped what had expired.
     Expired {
         /// By the start of this hour.

@@ -79,6 +79,12 @@ pub struct Verdicts {
     pub suspend_window: u8,
     /// ... in so many a quorum must want a relay suspended.
     pub suspend_epochs: u8,
+    /// Epochs after a suspension is over until it is forgotten, 1 to 191 ([STD-8]).
+    pub forget_epochs: u8,
+    /// Of a hundred hours a relay must be there in so many, or it gets no new cells ([ELI-7]).
+    pub available_min: u8,
+    /// In fewer than so many, and others take over what it holds already ([STD-11]).
+    pub replaced_below: u8,
     /// Readings of its own letters that a relay's persona makes in an epoch; 0 for none.
     pub readings: u16,
 }
@@ -150,6 +156,9 @@ impl Network {
                 certificates: 5,
                 suspend_window: 5,
                 suspend_epochs: 3,
+                forget_epochs: 90,
+                available_min: 90,
+                replaced_below: 75,
                 readings: 60,
             },
             reachability: Reachability::Proven,

@@ -39,7 +39,7 @@ use crate::time::{Epoch, Instant, Now, Tick};
 use crate::wire::Message;
 use crate::wire::copies::Copied;
 use crate::wire::members::RecordWithKeys;
-use crate::wire::proof::{Proof, Twice};
+use crate::wire::proof::{Conviction, Proof, Twice};
 use crate::wire::refusal::Refusal;
 use crate::wire::verify::Verified;
 
@@ -58,6 +58,8 @@ pub struct RelayConfig {
     pub since: Tick,
     /// The last record that was issued, kept by the driver across restarts.
     pub last_record: Option<Record>,
+    /// What convicts others, kept by the driver across restarts, in the order in which it came ([EVD-6]).
+    pub convictions: Vec<Conviction>,
     /// What repair may send to siblings, in bytes a second: a quarter of the uplink ([REP-6]).
     pub repair_bytes_per_s: u32,
     /// What it has to show for its identity.
@@ -129,8 +131,9 @@ pub enum Why {
 
 impl Relay {
     /// A relay that knows nobody yet. `seed` is all its chance.
-    pub fn new(config: RelayConfig, seed: [u8; 32], now: Now) -> Self {
-        let context = Context {
+    pub fn new(mut config: RelayConfig, seed: [u8; 32], now: Now) -> Self {
+        let convictions = core::mem::take(&mut config.convictions);
+        let mut context = Context {
             me: config.key.node_id(),
             key: config.key,
             network_id: config.network.id(),
@@ -147,6 +150,8 @@ impl Relay {
         let repair = Repair::new(config.repair_bytes_per_s, now);
         let pledges = Pledges::new(config.pledge.class);
         let gossip = Gossip::new(config, now);
+        let mut standing = Standing::new(now);
+        standing.remember(&mut context, now, convictions);
         Self {
             context,
             gossip,
@@ -154,7 +159,7 @@ impl Relay {
             expiry: Expiry::default(),
             repair,
             sweeps: Sweeps::new(now),
-            standing: Standing::new(now),
+            standing,
             pledges,
             readings: Readings::default(),
         }
@@ -521,8 +526,13 @@ impl Relay {
             out.report(Event::Condemned { id });
             self.repair.failed(&self.context, now, id);
         }
-        for id in changes.convicted {
+        for id in changes.rare {
+            self.repair.failed(&self.context, now, id);
+        }
+        for conviction in changes.convicted {
+            let id = conviction.proof.subject().node_id();
             out.report(Event::Convicted { id });
+            out.report(Event::Proven(Box::new(conviction)));
         }
         for id in changes.expelled {
             self.repair.failed(&self.context, now, id);

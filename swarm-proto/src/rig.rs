@@ -17,7 +17,7 @@ use rand_core::SeedableRng;
 use crate::client::{self, Ask, AskFailure, AskId, Client, CommandId, Pinned, Request, Source};
 use crate::context::Context;
 use crate::crypto::null::NullCrypto;
-use crate::crypto::{Crypto, SecretKey};
+use crate::crypto::{Crypto, SecretKey, Signature};
 use crate::effects::{Command, Effect, Effects, Event, Input, OpId, Origin, PeerChange, StreamId};
 use crate::envelope::{Envelope, EnvelopeHeader, ExpiryClass, SizeClass};
 use crate::id::{EnvelopeId, NodeId, NodeKey};
@@ -31,7 +31,9 @@ use crate::network::Network;
 use crate::place::Placement;
 use crate::pledge::OwnPledge;
 use crate::relay::{Relay, RelayConfig};
-use crate::store::{Card, Cursor, MailboxKeys, MemStore, StoreDone, StoreOp};
+use crate::store::{
+    Card, Cursor, Held, MailboxKeys, MemStore, StoreDone, StoreOp, Tagged, Tombstone,
+};
 use crate::time::{Hour, Instant, Now, Tick};
 use crate::wire::Message;
 use crate::wire::mailbox::{CardAsk, CardPut, Deposit, Erase, Fetch};
@@ -47,6 +49,8 @@ pub(crate) struct Node {
     pub(crate) up: bool,
     /// Its disk has lost the bytes of envelopes and kept their names.
     pub(crate) hollow: bool,
+    /// It lists a tombstone in this mailbox in the place of each envelope, and shows none.
+    pub(crate) buries: Option<MailboxKeys>,
     /// While it stands, store operations wait in `waiting`.
     pub(crate) disk_stands: bool,
     /// Sectors of its plot from this one on are not there.
@@ -54,6 +58,27 @@ pub(crate) struct Node {
     pub(crate) waiting: Vec<(OpId, StoreOp)>,
     pub(crate) events: Vec<Event>,
     pub(crate) last_record: Option<Record>,
+}
+
+impl Node {
+    /// Makes of what its disk has what it lists.
+    fn bend(&self, tags: &mut [Tagged]) {
+        for tagged in tags {
+            if self.hollow {
+                tagged.tag = [0; 32];
+            }
+            if let (Some(keys), Held::Envelope { id, expires, .. }) = (self.buries, &tagged.held) {
+                tagged.held = Held::Tombstone(Tombstone {
+                    keys,
+                    id: *id,
+                    expires: *expires,
+                    signature: Signature([0; 64]),
+                });
+                // It has no bytes to hash.
+                tagged.tag = [0; 32];
+            }
+        }
+    }
 }
 
 /// The correspondent.
@@ -187,6 +212,7 @@ impl Rig {
             family: [0; 8],
             since: testing::tick_at(-240),
             last_record,
+            convictions: Vec::new(),
             repair_bytes_per_s: 1 << 20,
             pledge: OwnPledge {
                 class: self.network.pledge.class_min,
@@ -201,6 +227,7 @@ impl Rig {
             secret,
             up: true,
             hollow: false,
+            buries: None,
             disk_stands: false,
             plot_ends: u32::MAX,
             waiting: Vec::new(),
@@ -373,6 +400,8 @@ impl Rig {
 
     fn effect(&mut self, at: usize, effect: Effect) {
         match effect {
+            Effect::Send { message, .. }
+                if self.nodes[at].buries.is_some() && matches!(message, Message::Erase(_)) => {}
             Effect::Send { to, message } => {
                 let to = self.index(&to);
                 self.sent.push((at, to, message.clone()));
@@ -400,10 +429,8 @@ impl Rig {
             }
             Effect::Store { op, request } => {
                 let mut done = self.nodes[at].store.apply(request);
-                if let StoreDone::Tags(tags) = &mut done
-                    && self.nodes[at].hollow
-                {
-                    tags.iter_mut().for_each(|tagged| tagged.tag = [0; 32]);
+                if let StoreDone::Tags(tags) = &mut done {
+                    self.nodes[at].bend(tags);
                 }
                 self.input(at, Input::Stored { op, done });
             }
@@ -485,13 +512,23 @@ impl Rig {
         made: Tick,
         expiry: ExpiryClass,
     ) -> Deposit {
+        self.sized_letter(owner, number, (made, expiry), SizeClass::Small)
+    }
+
+    pub(crate) fn sized_letter(
+        &self,
+        owner: &Owner,
+        number: u32,
+        (made, expiry): (Tick, ExpiryClass),
+        size: SizeClass,
+    ) -> Deposit {
         let header = EnvelopeHeader {
-            size: SizeClass::Small,
+            size,
             expiry,
             made,
             address: owner.keys.address(),
         };
-        let mut body = vec![0; SizeClass::Small.body_bytes()];
+        let mut body = vec![0; size.body_bytes()];
         body[..4].copy_from_slice(&number.to_be_bytes());
         let envelope = Envelope::assemble(header, &body).unwrap();
         Deposit {

@@ -239,8 +239,12 @@ pub struct NetworkStanding {
     pub suspended_epochs: u8,
     /// Whether it signed two records with one number.
     pub signed_twice: bool,
-    /// Whether it answered wrong about its pledge, which expels it.
+    /// Whether it answered wrong about its pledge.
     pub pledged_wrong: bool,
+    /// Whether it did so twice, which expels it.
+    pub expelled: bool,
+    /// Whether it is there so seldom that others take over what it holds.
+    pub replaced: bool,
     /// Envelopes that it lost by its own signatures, as far as this relay watches it.
     pub proven_lost: u64,
     /// Whether it holds mail of this epoch.
@@ -287,6 +291,8 @@ impl NetworkStanding {
             suspended_epochs: judged.suspended_for,
             signed_twice: judged.twice.is_some(),
             pledged_wrong: judged.wrong.is_some(),
+            expelled: judged.expelled.is_some(),
+            replaced: judged.rare,
             proven_lost: number(judged.lost),
             holds: judged.holds,
         }

@@ -198,8 +198,13 @@ fn network_standing(standing: &Standing) -> String {
     if network.signed_twice {
         text.push_str("convicted: it signed two records with one number\n");
     }
-    if network.pledged_wrong {
-        text.push_str("convicted: it answered wrong about its pledge, and is expelled\n");
+    if network.expelled {
+        text.push_str("convicted: it answered wrong about its pledge twice, and is expelled\n");
+    } else if network.pledged_wrong {
+        text.push_str("convicted: it answered wrong about its pledge\n");
+    }
+    if network.replaced {
+        text.push_str("there too seldom: others take over what it holds\n");
     }
     if network.proven_lost > 0 {
         let _ = writeln!(

@@ -65,6 +65,7 @@ impl World {
             | Event::Failed { .. }
             | Event::Condemned { .. }
             | Event::Convicted { .. }
+            | Event::Proven(_)
             | Event::ClockOff { .. }
             | Event::ClockRight
             | Event::Challenged(_) => {}

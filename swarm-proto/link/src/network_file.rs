@@ -14,6 +14,7 @@ use std::path::Path;
 use serde::Deserialize;
 use swarm_proto::id::NodeKey;
 use swarm_proto::network::{Caps, Network, Pledge, Reachability, Verdicts};
+use swarm_proto::wire::standing::Past;
 use toml::Spanned;
 
 /// A network and where its founders are dialled.
@@ -299,6 +300,21 @@ fn verdicts_rows(verdicts: &Verdicts) -> Rows {
             verdicts.suspend_epochs.into(),
         ),
         (
+            "forget_epochs",
+            "Epochs after a suspension until it is forgotten, 1 to 191.",
+            verdicts.forget_epochs.into(),
+        ),
+        (
+            "available_min",
+            "Of a hundred hours a relay must be there in so many to get new mail, 0 to 100.",
+            verdicts.available_min.into(),
+        ),
+        (
+            "replaced_below",
+            "In fewer than so many, others take over what it holds, 0 to available_min.",
+            verdicts.replaced_below.into(),
+        ),
+        (
             "readings",
             "Readings of its own letters by which a relay tries others in an epoch, 0 to 10000.",
             verdicts.readings.into(),
@@ -362,6 +378,9 @@ struct VerdictsTable {
     certificates: Option<Spanned<i64>>,
     suspend_window: Option<Spanned<i64>>,
     suspend_epochs: Option<Spanned<i64>>,
+    forget_epochs: Option<Spanned<i64>>,
+    available_min: Option<Spanned<i64>>,
+    replaced_below: Option<Spanned<i64>>,
     readings: Option<Spanned<i64>>,
 }
 
@@ -459,6 +478,9 @@ impl Check<'_> {
             certificates,
             suspend_window,
             suspend_epochs,
+            forget_epochs,
+            available_min,
+            replaced_below,
             readings,
         } = to;
         let (window, epochs) = (&from.suspend_window, &from.suspend_epochs);
@@ -470,6 +492,14 @@ impl Check<'_> {
         let most = i64::from(*suspend_window);
         self.set("verdicts.suspend_epochs", epochs, suspend_epochs, 1, most)?;
         *suspend_epochs = (*suspend_epochs).min(*suspend_window);
+        let most = Past::CLEAN_MAX.into();
+        let forget = &from.forget_epochs;
+        self.set("verdicts.forget_epochs", forget, forget_epochs, 1, most)?;
+        let (least, below) = (&from.available_min, &from.replaced_below);
+        self.set("verdicts.available_min", least, available_min, 0, 100)?;
+        let most = i64::from(*available_min);
+        self.set("verdicts.replaced_below", below, replaced_below, 0, most)?;
+        *replaced_below = (*replaced_below).min(*available_min);
         self.set("verdicts.readings", &from.readings, readings, 0, 10_000)
     }
 

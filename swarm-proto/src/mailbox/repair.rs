@@ -432,11 +432,11 @@ impl Repair {
             let placement = context.placement(epoch, *cell);
             let mut keepers = context.keepers(&placement);
             // Those that are not counted on are helped all the same.
-            let failed = placement
+            let left_out = placement
                 .holders()
                 .iter()
-                .filter(|id| context.is_failed(id));
-            keepers.extend(failed);
+                .filter(|id| context.is_left_out(id));
+            keepers.extend(left_out);
             keepers.sort_unstable();
             keepers.dedup();
             if !keepers.contains(&context.me) && !context.is_leaving() {

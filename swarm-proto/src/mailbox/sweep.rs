@@ -308,7 +308,7 @@ fn provers(context: &Context, epoch: Epoch, cell: Cell, period: u64) -> Vec<Node
     let mut keepers = context.keepers(&placement);
     // Those that are not counted on may show that they keep what they have again.
     for holder in placement.holders() {
-        if !keepers.contains(holder) && context.is_failed(holder) {
+        if !keepers.contains(holder) && context.is_left_out(holder) {
             keepers.push(*holder);
         }
     }

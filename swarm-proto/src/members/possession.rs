@@ -23,6 +23,8 @@ pub(crate) struct Possession {
     /// The receipts themselves, until their envelopes end: with them a loss can be shown to others ([EVD-4]).
     signed: BTreeMap<(Epoch, Cell, NodeId, EnvelopeId), (Receipt, Hour)>,
     agreements: BTreeMap<(Epoch, Cell, NodeId), Agreement>,
+    /// When a relay first listed a tombstone of something that this one still has: its owner's word is to come.
+    excused: BTreeMap<(Epoch, Cell, NodeId, EnvelopeId), Instant>,
     /// What was found in this epoch, to be reported.
     sums: BTreeMap<NodeId, Sums>,
 }
@@ -289,6 +291,25 @@ impl Possession {
         agreed.is_some_and(|tick| arrival.plus(SETTLED_TICKS) < tick)
     }
 
+    /// Whether `peer` may list a tombstone in the place of an envelope that this relay still has, in an exchange that
+    /// `began` then: as long as the owner's word of it has not had time to come here ([SWP-5]).
+    pub(crate) fn excuse(
+        &mut self,
+        scale: TimeScale,
+        (epoch, cell, peer): (Epoch, Cell, NodeId),
+        id: EnvelopeId,
+        began: Instant,
+    ) -> bool {
+        let key = (epoch, cell, peer, id);
+        if let Some(first) = self.excused.get(&key) {
+            return first.plus(settles(scale)) > began;
+        }
+        if self.excused.len() < limits::VOUCHED_MAX {
+            self.excused.insert(key, began);
+        }
+        true
+    }
+
     /// Whether a comparison of a cell with that relay ever ended equal.
     pub(crate) fn has_agreed(&self, place: (Epoch, Cell, NodeId)) -> bool {
         self.agreements.contains_key(&place)
@@ -298,6 +319,7 @@ impl Possession {
     pub(crate) fn forget_before(&mut self, oldest: Epoch, hour: Hour) {
         self.signed.retain(|_, (_, expires)| *expires > hour);
         self.receipts.retain(|(epoch, _, _, _), _| *epoch >= oldest);
+        self.excused.retain(|(epoch, _, _, _), _| *epoch >= oldest);
         self.agreements.retain(|(epoch, _, _), _| *epoch >= oldest);
     }
 }

@@ -47,6 +47,7 @@ impl Certificate {
             // What few know is known to none.
             median(known).filter(|_| words.iter().filter_map(of).count() >= half)
         };
+        let term = numbers(|words| words.past.term);
         Self {
             age: numbers(|words| words.age),
             available: shares(|words| words.available),
@@ -54,7 +55,12 @@ impl Certificate {
             class: numbers(|words| words.class),
             past: Past {
                 history: (0..8).map(|place| bit(1 << place)).sum(),
-                term: numbers(|words| words.past.term),
+                term,
+                clean: if term == 0 {
+                    numbers(|words| words.past.clean)
+                } else {
+                    0
+                },
                 times: numbers(|words| words.past.times),
             },
             votes: u8::try_from(votes).unwrap_or(u8::MAX),
@@ -66,21 +72,38 @@ impl Certificate {
     pub fn past_after(&self, epochs: u32, verdicts: &Verdicts) -> Past {
         let mut past = self.past;
         past.history = (past.history << 1) | u8::from(self.suspend);
-        past.term = past.term.saturating_sub(1);
+        run_on(&mut past, 1, verdicts);
         let window = 1_u16 << verdicts.suspend_window.clamp(1, 8);
         let recent = u16::from(past.history) & window.wrapping_sub(1);
         if past.term == 0 && recent.count_ones() >= u32::from(verdicts.suspend_epochs.max(1)) {
-            past.term = 1_u8.checked_shl(past.times.into()).unwrap_or(TERM_MAX);
-            past.term = past.term.min(TERM_MAX);
+            let term = 1_u8.checked_shl(past.times.into());
+            past.term = term.unwrap_or(Past::TERM_MAX).min(Past::TERM_MAX);
             past.times = past.times.saturating_add(1);
-            past.history = 0;
+            (past.history, past.clean) = (0, 0);
         }
         let further = epochs.saturating_sub(1);
         past.history = past.history.checked_shl(further).unwrap_or(0);
-        past.term = past
-            .term
-            .saturating_sub(u8::try_from(further).unwrap_or(u8::MAX));
+        run_on(
+            &mut past,
+            u8::try_from(further).unwrap_or(u8::MAX),
+            verdicts,
+        );
         past
+    }
+}
+
+/// So many epochs pass: a term ends, and what was long ago is forgotten ([STD-8]).
+fn run_on(past: &mut Past, epochs: u8, verdicts: &Verdicts) {
+    let served = past.term.min(epochs);
+    past.term = past.term.saturating_sub(served);
+    if past.term > 0 || past.times == 0 {
+        past.clean = 0;
+        return;
+    }
+    let clean = past.clean.saturating_add(epochs.saturating_sub(served));
+    past.clean = clean.min(Past::CLEAN_MAX);
+    if past.clean >= verdicts.forget_epochs.clamp(1, Past::CLEAN_MAX) {
+        (past.times, past.clean) = (0, 0);
     }
 }
 
@@ -146,9 +169,17 @@ impl Certificates {
         Some(
             past.term == 0
                 && has_shown
-                && certificate.available.unwrap_or(100) >= AVAILABLE_MIN
+                && certificate.available.unwrap_or(100) >= verdicts.available_min
                 && certificate.kept.unwrap_or(100) >= KEPT_MIN,
         )
+    }
+
+    /// Whether a relay is there so seldom, by its newest certificate of an epoch before `today`, that others take
+    /// over what it holds ([STD-11]).
+    pub fn is_rare(&self, verdicts: &Verdicts, subject: &NodeId, today: Epoch) -> bool {
+        let newest = self.before(subject, today);
+        let available = newest.and_then(|(_, certificate)| certificate.available);
+        available.is_some_and(|share| share < verdicts.replaced_below)
     }
 
     /// Forgets those of epochs before `oldest`.
@@ -172,10 +203,6 @@ fn median(mut values: Vec<u8>) -> Option<u8> {
 
 /// Epochs for which a certificate speaks where there is no newer one.
 pub(super) const GOOD_FOR: u32 = 3;
-/// Epochs that the longest suspension lasts.
-const TERM_MAX: u8 = 64;
-/// Of a hundred hours, in fewer than these a relay gets no new cells.
-const AVAILABLE_MIN: u8 = 90;
 /// A relay that keeps less of a hundred gets no new cells.
 const KEPT_MIN: u8 = 95;
 
@@ -211,6 +238,7 @@ mod tests {
             past: Past {
                 history: 0xff,
                 term: 64,
+                clean: 0,
                 times: 9,
             },
             ..good()
@@ -276,6 +304,81 @@ mod tests {
         }
     }
 
+    /// [STD-8]: ninety epochs after the last one was over it is as if there had been none, and not one epoch before.
+    #[test]
+    fn suspensions_are_forgotten_after_ninety_epochs_without_another() {
+        let verdicts = verdicts();
+        let suspended = Past {
+            times: 5,
+            term: 3,
+            ..Past::default()
+        };
+        let after = |epochs: u32, suspend, mut past: Past| {
+            for _ in 0..epochs {
+                let words = Words {
+                    suspend,
+                    past,
+                    ..good()
+                };
+                past = Certificate::of(&[words; 15], 11).past_after(1, &verdicts);
+            }
+            past
+        };
+        let times = |epochs| after(epochs, false, suspended).times;
+        assert_eq!((times(3), times(92), times(93)), (5, 5, 0));
+        assert_eq!(after(93, false, suspended), Past::default());
+        let almost = after(92, false, suspended);
+        assert_eq!((almost.term, almost.clean), (0, 89));
+        let again = after(3, true, after(86, false, suspended));
+        assert_eq!((again.term, again.times, again.clean), (32, 6, 0));
+        let fresh = after(3, true, after(93, false, suspended));
+        assert_eq!((fresh.term, fresh.times), (1, 1));
+        // Without certificates time runs on all the same.
+        let words = Words {
+            past: suspended,
+            ..good()
+        };
+        let silent = |epochs| Certificate::of(&[words; 15], 11).past_after(epochs, &verdicts);
+        for epochs in 1..=200 {
+            let step_by_step = after(epochs, false, suspended);
+            assert_eq!(silent(epochs), step_by_step, "{epochs}");
+        }
+    }
+
+    /// [STD-7]: whoever has it an epoch wrong moves it by no more than that.
+    #[test]
+    fn a_fifth_of_liars_makes_nothing_forgotten_and_nothing_remembered() {
+        let verdicts = verdicts();
+        let past = Past {
+            times: 3,
+            clean: 40,
+            ..Past::default()
+        };
+        let liars = [
+            Past {
+                clean: Past::CLEAN_MAX,
+                ..Past::default()
+            },
+            Past {
+                term: Past::TERM_MAX,
+                times: u8::MAX,
+                ..Past::default()
+            },
+        ];
+        for lie in liars {
+            let mut words = alloc::vec![Words { past, ..good() }; 12];
+            words.extend(
+                [Words {
+                    past: lie,
+                    ..good()
+                }; 3],
+            );
+            let certificate = Certificate::of(&words, 11);
+            assert_eq!(certificate.past, past);
+            assert_eq!(certificate.past_after(1, &verdicts).clean, 41);
+        }
+    }
+
     /// [ELI-7]
     #[test]
     fn a_relay_holds_by_its_newest_certificate_of_two_epochs_ago_or_little_older() {
@@ -323,5 +426,29 @@ mod tests {
         assert_eq!(allow(&both, false), Some(true));
         both.forget_before(Epoch(99));
         assert_eq!(both, Certificates::default());
+    }
+
+    /// [STD-11]
+    #[test]
+    fn a_relay_is_rare_by_its_newest_certificate_and_not_for_long_after() {
+        let (subject, verdicts) = (NodeId([7; 32]), verdicts());
+        let certified = |available| {
+            let words = Words {
+                available,
+                ..good()
+            };
+            let mut certificates = Certificates::default();
+            certificates.insert(subject, Epoch(98), Certificate::of(&[words; 15], 11));
+            certificates
+        };
+        let is_rare = |available, today| certified(available).is_rare(&verdicts, &subject, today);
+        for (available, rare) in [(Some(74), true), (Some(75), false), (None, false)] {
+            assert_eq!(is_rare(available, Epoch(99)), rare, "{available:?}");
+        }
+        assert!(!is_rare(Some(0), Epoch(98)), "the epoch is not over");
+        assert!(is_rare(Some(0), Epoch(101)) && !is_rare(Some(0), Epoch(102)));
+        let mut certificates = certified(Some(0));
+        certificates.insert(subject, Epoch(99), Certificate::of(&[good(); 15], 11));
+        assert!(!certificates.is_rare(&verdicts, &subject, Epoch(100)));
     }
 }

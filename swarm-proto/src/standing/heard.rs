@@ -11,6 +11,7 @@ use crate::id::NodeId;
 use crate::standing::certificate::Certificate;
 use crate::standing::watchers::Watchers;
 use crate::time::Epoch;
+use crate::wire::proof::Conviction;
 use crate::wire::standing::{Testimony, Words};
 
 /// The newest testimony of each watcher about each relay, of the last few epochs.
@@ -31,8 +32,10 @@ pub(crate) struct Changes {
     pub(crate) came: Vec<NodeId>,
     /// Relays that a majority wants suspended from here on.
     pub(crate) condemned: Vec<NodeId>,
-    /// Relays that are convicted by what they signed.
-    pub(crate) convicted: Vec<NodeId>,
+    /// Relays that are found to be there too seldom from here on.
+    pub(crate) rare: Vec<NodeId>,
+    /// Relays that are convicted by what they signed, and by what.
+    pub(crate) convicted: Vec<Conviction>,
     /// Those of them that are not counted on from here on.
     pub(crate) expelled: Vec<NodeId>,
 }
@@ -135,6 +138,13 @@ impl Heard {
     ) {
         if let Some(certificate) = self.certificate(context, epoch, &subject) {
             context.view.certify(subject, epoch, certificate);
+            let verdicts = &context.network.verdicts;
+            let certificates = context.view.certificates();
+            if !certificates.is_rare(verdicts, &subject, today) {
+                context.said.rare.remove(&subject);
+            } else if context.said.rare.insert(subject) {
+                changes.rare.push(subject);
+            }
         }
         if epoch != today {
             return;
@@ -184,7 +194,9 @@ pub(crate) struct Said {
     pub(crate) absent: BTreeSet<NodeId>,
     /// Relays that a majority wants suspended.
     pub(crate) condemned: BTreeSet<NodeId>,
-    /// Relays that answered wrong when they were to show what they had pledged ([EVD-3]).
+    /// Relays that are there too seldom to be counted among those who keep something ([STD-11]).
+    pub(crate) rare: BTreeSet<NodeId>,
+    /// Relays that answered wrong twice when they were to show what they had pledged ([EVD-3]).
     pub(crate) expelled: BTreeSet<NodeId>,
 }
 

@@ -13,13 +13,13 @@ use super::Standing;
 use super::reports::Reports;
 use crate::context::Context;
 use crate::effects::{Effects, Ticket};
-use crate::envelope::SizeClass;
 use crate::id::{EnvelopeId, NodeId};
 use crate::limits;
 use crate::mailbox::receipt::{Promise, Receipt};
 use crate::store::{StoreDone, StoreOp};
 use crate::time::{Epoch, Now};
 use crate::wire::Message;
+use crate::wire::frames::FrameKind;
 use crate::wire::loss::{Listed, Loss};
 use crate::wire::proof::Proof;
 
@@ -115,16 +115,16 @@ impl Standing {
             return;
         };
         let envelope = stored.row.envelope;
-        if envelope.header().size != SizeClass::Small {
-            return;
-        }
         let loss = Loss {
             promise: Promise::of(&envelope, &context.network),
             receipt: shown.receipt,
             listed: Listed::clone(&shown.listed),
             envelope,
         };
-        if !loss.convicts(&context.network) {
+        let proof = Proof::Lost(Box::new(loss.clone()));
+        // A long listing and a large envelope do not go into one frame.
+        let fits = proof.bytes().len() <= FrameKind::Proof.body_bytes_max();
+        if !fits || !loss.convicts(&context.network) {
             return;
         }
         let today = context.network.scale.epoch_of(now.unix);
@@ -135,8 +135,7 @@ impl Standing {
             if watcher == context.me {
                 self.lost(context, today, &loss);
             } else {
-                let proof = Proof::Lost(Box::new(loss.clone()));
-                self.send(watcher, Message::Proof(proof), out);
+                self.send(watcher, Message::Proof(proof.clone()), out);
             }
         }
     }

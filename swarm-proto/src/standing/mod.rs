@@ -114,10 +114,14 @@ pub struct Judgement {
     pub suspended_for: u8,
     /// Whether it holds in this epoch, by this relay's list.
     pub holds: bool,
+    /// Whether it is there so seldom that others take over what it holds ([STD-11]).
+    pub rare: bool,
     /// The last epoch in which it is known to have issued two records with one sequence ([EVD-2]).
     pub twice: Option<Epoch>,
     /// Since which epoch a wrong answer of it to a challenge is known ([EVD-3]).
     pub wrong: Option<Epoch>,
+    /// Since which epoch wrong answers to two challenges are known, which expel it.
+    pub expelled: Option<Epoch>,
     /// Envelopes that it is proven to have lost within a week, if this relay watches it ([EVD-4]).
     pub lost: usize,
 }
@@ -167,6 +171,7 @@ impl Standing {
         let proven = Judgement {
             twice: self.proofs.twice(id),
             wrong: self.proofs.wrong(id),
+            expelled: self.proofs.expelled(id),
             lost: self.losses.of(id),
             ..Judgement::default()
         };
@@ -190,6 +195,7 @@ impl Standing {
             certificate: certificate.map(|(epochs, one)| (epochs, *one)),
             suspended_for: past.unwrap_or(0),
             holds: eligible.find(id).is_some(),
+            rare: context.is_rare(id),
             ..proven
         }
     }
@@ -359,6 +365,10 @@ impl Standing {
         self.to_tell.clear();
         self.heard.turn(today);
         context.said.condemned.clear();
+        // Words of long ago hold against nobody.
+        let (verdicts, certificates) = (&context.network.verdicts, context.view.certificates());
+        let is_rare = |id: &NodeId| certificates.is_rare(verdicts, id, today);
+        context.said.rare.retain(is_rare);
         context.possession.get_mut().clear_sums();
         let oldest = today.minus(limits::EPOCHS_REMEMBERED);
         context

@@ -2,7 +2,7 @@
 //!
 //! 1. A proof is found here, or comes from another relay with its signatures checked at the door ([EVD-1]).
 //! 2. Two records with one sequence count at once ([EVD-2]). Of a wrong answer to a challenge one sector is made
-//!    again first, and only what this machine made itself is believed ([EVD-3]).
+//!    again first, and only what this machine made itself is believed; one suspends, two expel ([EVD-3]).
 //! 3. What is news is told to three members, and stands in the comparison of testimonies ([EVD-5]).
 //!
 //! Watchers carry what follows into the certificates ([STD-4]). Source: `docs/spec/evidence.md`.
@@ -18,7 +18,7 @@ use crate::id::NodeId;
 use crate::limits;
 use crate::pledge::{Evidence, PlotDone};
 use crate::time::{Epoch, Now};
-use crate::wire::proof::Proof;
+use crate::wire::proof::{Conviction, Proof};
 
 /// Proofs that everybody is to know, the first of its kind of each relay.
 #[derive(Debug, Default)]
@@ -36,7 +36,10 @@ pub(super) struct Proofs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
+    /// A wrong answer.
     Pledge,
+    /// One to another challenge.
+    PledgeAgain,
     Twice,
 }
 
@@ -76,21 +79,58 @@ impl Proofs {
         self.since(subject, Kind::Pledge)
     }
 
-    /// Whether a watcher wants a relay suspended in an epoch for what it signed ([EVD-2], [EVD-3]).
-    pub(super) fn suspend(&self, subject: &NodeId, epoch: Epoch, window: u8) -> bool {
-        let twice = self.twice(subject);
-        let recent =
-            twice.is_some_and(|since| since <= epoch && epoch <= since.plus(window.into()));
-        recent || self.wrong(subject).is_some()
+    /// Since which epoch wrong answers of a relay to two challenges are known here, which expel it.
+    pub(super) fn expelled(&self, subject: &NodeId) -> Option<Epoch> {
+        self.since(subject, Kind::PledgeAgain)
     }
 
-    /// Relays that are expelled, and since when that is known.
-    fn expelled(&self) -> impl Iterator<Item = (NodeId, Epoch)> + '_ {
-        let wrong = self
-            .kept
-            .iter()
-            .filter(|((_, kind), _)| *kind == Kind::Pledge);
-        wrong.map(|((subject, _), kept)| (*subject, kept.since))
+    /// Whether a watcher wants a relay suspended in an epoch for what it signed ([EVD-2], [EVD-3]).
+    pub(super) fn suspend(&self, subject: &NodeId, epoch: Epoch, window: u8) -> bool {
+        let is_recent = |since: Epoch| since <= epoch && epoch <= since.plus(window.into());
+        self.twice(subject).is_some_and(is_recent)
+            || self.wrong(subject).is_some_and(is_recent)
+            || self.expelled(subject).is_some()
+    }
+
+    /// Relays that are expelled.
+    fn all_expelled(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let kinds = self.kept.keys();
+        let again = kinds.filter(|(_, kind)| *kind == Kind::PledgeAgain);
+        again.map(|(subject, _)| *subject)
+    }
+
+    /// Whether a wrong answer says more than what is kept: the second one only if it answers another challenge.
+    fn says_more(&self, evidence: &Evidence) -> bool {
+        let subject = evidence.subject.node_id();
+        let first = self.kept.get(&(subject, Kind::Pledge));
+        let is_same =
+            first.is_some_and(|kept| nonce_of(&kept.proof) == Some(&evidence.answer.nonce));
+        self.expelled(&subject).is_none() && !is_same
+    }
+
+    /// Its kind, and from which epoch on it counts; none of one that is for watchers only.
+    fn kind_of(&self, proof: &Proof, today: Epoch) -> Option<(Kind, Epoch)> {
+        match proof {
+            Proof::Lost(_) => None,
+            Proof::Pledge(evidence) => {
+                let is_second = self.wrong(&evidence.subject.node_id()).is_some();
+                let again = is_second && self.says_more(evidence);
+                let kind = if again {
+                    Kind::PledgeAgain
+                } else {
+                    Kind::Pledge
+                };
+                Some((kind, today))
+            }
+            Proof::Twice(twice) => {
+                let [one, _] = twice.records();
+                Some((Kind::Twice, one.sequence.epoch()))
+            }
+        }
+    }
+
+    fn since_of(&self, item: &[u8; 32]) -> Option<Epoch> {
+        self.kept.get(self.places.get(item)?).map(|kept| kept.since)
     }
 
     fn since(&self, subject: &NodeId, kind: Kind) -> Option<Epoch> {
@@ -107,10 +147,22 @@ impl Proofs {
     /// Keeps a proof that holds and gives its item; nothing if one of its kind is there, if it is out of date, or
     /// there is no room.
     fn keep(&mut self, context: &Context, today: Epoch, proof: Proof) -> Option<[u8; 32]> {
-        let subject = proof.subject().node_id();
-        let (kind, since) = kind_of(&proof, today)?;
+        let (kind, since) = self.kind_of(&proof, today)?;
         // Keys that are nobody's cost nothing, so there is no end of proofs against them.
-        context.view.snapshot().find(&subject)?;
+        context.view.snapshot().find(&proof.subject().node_id())?;
+        self.put(kind, since, today, proof)
+    }
+
+    /// Keeps a proof of an earlier run.
+    fn remember(&mut self, conviction: Conviction, today: Epoch) {
+        let Conviction { since, proof } = conviction;
+        if let Some((kind, since)) = self.kind_of(&proof, since) {
+            self.put(kind, since, today, proof);
+        }
+    }
+
+    fn put(&mut self, kind: Kind, since: Epoch, today: Epoch, proof: Proof) -> Option<[u8; 32]> {
+        let subject = proof.subject().node_id();
         let item = proof.item();
         let known = self.since(&subject, kind);
         let is_newer = known.is_none_or(|known| kind == Kind::Twice && known < since);
@@ -197,20 +249,41 @@ impl Standing {
         }
     }
 
+    /// What an earlier run kept counts on, from the same epoch ([EVD-6]).
+    pub(crate) fn remember(
+        &mut self,
+        context: &mut Context,
+        now: Now,
+        convictions: Vec<Conviction>,
+    ) {
+        let today = context.network.scale.epoch_of(now.unix);
+        for conviction in convictions {
+            self.proofs.remember(conviction, today);
+        }
+        let expelled: Vec<NodeId> = self.proofs.all_expelled().collect();
+        for subject in expelled {
+            context.said.expelled.insert(subject);
+            if let Some(since) = self.proofs.expelled(&subject) {
+                context.view.expel(subject, expelled_in(since));
+            }
+        }
+    }
+
     /// A proof that this relay found or checked itself: it counts from here on, and is passed on.
     pub(crate) fn convicted(&mut self, context: &mut Context, now: Now, proof: Proof) -> Changes {
         let mut changes = Changes::default();
         let today = context.network.scale.epoch_of(now.unix);
         let subject = proof.subject().node_id();
-        let Some(item) = self.proofs.keep(context, today, proof) else {
+        let Some(item) = self.proofs.keep(context, today, proof.clone()) else {
             return changes;
         };
-        changes.convicted.push(subject);
+        let since = self.proofs.since_of(&item).unwrap_or(today);
+        changes.convicted.push(Conviction { since, proof });
         if self.news.len() < limits::NEWS_MAX {
             self.news.insert(item);
             self.pass_on_at.get_or_insert(now.mono.plus(PASS_ON_PAUSE));
         }
-        if self.proofs.wrong(&subject).is_some() && context.said.expelled.insert(subject) {
+        if self.proofs.expelled(&subject).is_some() && context.said.expelled.insert(subject) {
             context.view.expel(subject, expelled_in(today));
             changes.expelled.push(subject);
         }
@@ -244,8 +317,7 @@ impl Standing {
     pub(super) fn turn_proofs(&mut self, context: &mut Context, now: Now) {
         let today = context.network.scale.epoch_of(now.unix);
         if self.proofs.turn(today) {
-            let expelled = self.proofs.expelled();
-            context.said.expelled = expelled.map(|(subject, _)| subject).collect();
+            context.said.expelled = self.proofs.all_expelled().collect();
         }
     }
 
@@ -260,7 +332,7 @@ impl Standing {
     ) {
         let today = context.network.scale.epoch_of(now.unix);
         let subject = evidence.subject.node_id();
-        if self.proofs.wrong(&subject).is_some() {
+        if !self.proofs.says_more(&evidence) {
             self.proofs.judge(item, today);
             return;
         }
@@ -277,19 +349,15 @@ impl Standing {
     }
 }
 
-/// Its kind, and from which epoch on it counts; none of one that is for watchers only.
-fn kind_of(proof: &Proof, today: Epoch) -> Option<(Kind, Epoch)> {
+/// The challenge that a wrong answer is about.
+fn nonce_of(proof: &Proof) -> Option<&[u8; 32]> {
     match proof {
-        Proof::Lost(_) => None,
-        Proof::Pledge(_) => Some((Kind::Pledge, today)),
-        Proof::Twice(twice) => {
-            let [one, _] = twice.records();
-            Some((Kind::Twice, one.sequence.epoch()))
-        }
+        Proof::Pledge(evidence) => Some(&evidence.answer.nonce),
+        Proof::Lost(_) | Proof::Twice(_) => None,
     }
 }
 
-/// In which epochs a relay holds nothing whose wrong answer became known in `today`: from the second one on,
+/// In which epochs a relay holds nothing whose second wrong answer became known in `today`: from the second one on,
 /// for as long as the proof is kept ([EVD-3]).
 fn expelled_in(today: Epoch) -> core::ops::Range<Epoch> {
     today.plus(2)..today.plus(limits::EPOCHS_REMEMBERED)

@@ -6,6 +6,8 @@ use crate::effects::{Event, PeerChange};
 use crate::envelope::ExpiryClass;
 use crate::id::NodeKey;
 use crate::rig::{Rig, owner};
+use crate::store::Cursor;
+use crate::wire::codec::Writer;
 use crate::wire::standing::Past;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -69,6 +71,70 @@ fn a_relay_that_died_is_absent_for_all_and_back_when_it_answers() {
         "{:?}",
         absent(&rig)
     );
+}
+
+/// Lets hours pass in which a relay is up for two of five. It answers a probe in three of them: a watcher asks at each
+/// full hour, and it goes after that.
+fn half_there(rig: &mut Rig, at: usize, hours: core::ops::Range<u32>) {
+    for hour in hours {
+        rig.nodes[at].up = hour % 5 < 2;
+        rig.advance(HOUR);
+    }
+}
+
+/// [STD-11] [ELI-7] [REP-1]: it gets no new cells, others have taken over what it holds, and it still serves.
+#[test]
+fn a_relay_that_is_there_in_three_hours_of_five_is_replaced_where_it_holds_and_left_out_later() {
+    let mut rig = watched(20);
+    let who = owner(9, 0);
+    let made = rig.network.scale.tick_of(rig.now.unix);
+    let letters: Vec<_> = (0..4)
+        .map(|number| rig.letter_of(&who, number, made, ExpiryClass::Days14))
+        .collect();
+    let ranked = rig.ranked(&rig.promise(&letters[0]));
+    for letter in &letters {
+        rig.ask(ranked[0], Message::Deposit(letter.clone()));
+    }
+    rig.advance(HOUR);
+    let rare = ranked[1];
+    let copies = |rig: &mut Rig| {
+        let mut of = |id| {
+            (0..20)
+                .filter(|at| *at != rare && rig.holds(*at, id))
+                .count()
+        };
+        let ids = letters.iter().map(|letter| letter.envelope.id());
+        ids.map(&mut of).collect::<Vec<usize>>()
+    };
+    half_there(&mut rig, rare, 0..12);
+    assert_eq!(copies(&mut rig), [4; 4], "nobody knows it yet");
+    half_there(&mut rig, rare, 12..34);
+    let seen = verdict(&rig, ranked[0], rare);
+    let (_, certificate) = seen.certificate.unwrap();
+    assert!(certificate.available.unwrap() < 75 && seen.rare, "{seen:?}");
+    assert!(seen.holds, "in this epoch");
+    assert_eq!(copies(&mut rig), [5; 4]);
+    rig.nodes[rare].up = true;
+    let fetch = rig.fetch(&who, rare, Cursor::START);
+    let stream = rig.ask(rare, Message::Fetch(fetch));
+    let Some(Message::Page(page)) = rig.answer(stream) else {
+        panic!("{:?}", rig.answer(stream))
+    };
+    assert_eq!(page.rows.len(), 4, "it keeps and shows them");
+    next_epoch(&mut rig);
+    for by in (0..20).filter(|by| *by != rare) {
+        assert!(!verdict(&rig, by, rare).holds, "{by}");
+        for of in (0..20).filter(|of| *of != rare) {
+            let seen = verdict(&rig, by, of);
+            assert!(seen.holds && !seen.rare, "{by} of {of}");
+        }
+    }
+    // A week and a half of being there, and it is one of them again.
+    for _ in 0..11 {
+        next_epoch(&mut rig);
+    }
+    let seen = verdict(&rig, 0, rare);
+    assert!(seen.holds && !seen.rare, "{seen:?}");
 }
 
 /// [STD-2]: with few watchers each relay goes by its own tries.
@@ -141,6 +207,7 @@ fn a_quarter_of_lying_watchers_removes_nobody() {
         past: Past {
             history: 0xff,
             term: 64,
+            clean: 0,
             times: 1,
         },
         ..Words::default()
@@ -300,6 +367,7 @@ fn watchers_and_testimonies_are_those_of_the_vectors() {
             past: Past {
                 history: 5,
                 term: 1,
+                clean: 0,
                 times: 1,
             },
             ..Words::default()
@@ -307,7 +375,33 @@ fn watchers_and_testimonies_are_those_of_the_vectors() {
         signature: Signature([1; 64]),
     };
     let network = testing::network().id();
+    let run_on = |past: Past, suspend: bool, epochs: u8| {
+        let certificate = Certificate {
+            past,
+            suspend,
+            ..Certificate::of(&[], 11)
+        };
+        let after = certificate.past_after(epochs.into(), &testing::network().verdicts);
+        let mut writer = Writer::with_capacity(8);
+        past.encode(&mut writer);
+        writer.u8(u8::from(suspend)).u8(epochs);
+        after.encode(&mut writer);
+        hex(&writer.finish())
+    };
+    let past = |history, term, clean, times| Past {
+        history,
+        term,
+        clean,
+        times,
+    };
     let lines = [
+        ("third vote", run_on(past(0b11, 0, 0, 0), true, 1)),
+        ("fifth suspension", run_on(past(0b101, 0, 7, 4), true, 1)),
+        ("longest", run_on(past(0b11, 0, 0, 200), true, 1)),
+        ("served", run_on(past(0b1, 1, 0, 2), false, 1)),
+        ("clean", run_on(past(0, 2, 0, 2), false, 3)),
+        ("almost forgotten", run_on(past(0, 0, 88, 2), false, 1)),
+        ("forgotten", run_on(past(0, 0, 89, 2), false, 1)),
         ("watchers", ids(watchers.ids())),
         ("told", ids(&told)),
         ("statement", hex(&testimony.statement(&network))),

@@ -274,8 +274,11 @@ const PROOF_BYTES_MAX: usize = 1
     + 1
     + 64
     + 2
-    + 64 * SWEEP_ITEMS_MAX
-    + ENVELOPE_SMALL_BYTES;
+    + 64 * LISTED_WITH_LARGE_MAX
+    + ENVELOPE_LARGE_BYTES;
+
+/// Items of a listing that may be shown with a large envelope in one frame ([EVD-4]); most parts of sweeps have fewer.
+const LISTED_WITH_LARGE_MAX: usize = 125;
 
 /// Bytes of a receipt: node key, tick, signature.
 const RECEIPT_BYTES: usize = 32 + 4 + 64;
@@ -292,6 +295,11 @@ const _: () = {
     assert!(2 + 32 * IDS_PER_MESSAGE_MAX <= FRAME_BYTES_MAX);
     assert!(COMPARE_BYTES_MAX <= FRAME_BYTES_MAX && SWEEP_BYTES_MAX <= FRAME_BYTES_MAX);
     assert!(PROOF_BYTES_MAX <= FRAME_BYTES_MAX);
+    // With a small envelope all that a sweep lists has room.
+    assert!(
+        64 * SWEEP_ITEMS_MAX + ENVELOPE_SMALL_BYTES
+            <= 64 * LISTED_WITH_LARGE_MAX + ENVELOPE_LARGE_BYTES
+    );
     assert!(5 + RECONCILE_KEY_BYTES + RECONCILE_BYTES_MAX <= FRAME_BYTES_MAX);
     assert!(2 + TESTIMONIES_PER_MESSAGE_MAX * Testimony::BYTES <= FRAME_BYTES_MAX);
     assert!(2 + TALLIES_PER_MESSAGE_MAX * Tally::BYTES <= FRAME_BYTES_MAX);
@@ -316,7 +324,7 @@ mod tests {
             (0x0206, 36_354),
             (0x0207, 26_626),
             (0x0208, 0),
-            (0x0209, 34_949),
+            (0x0209, 40_837),
             (0x0210, 36),
             (0x0211, 35_064),
             (0x0301, 7_168),

@@ -5,7 +5,7 @@
 //! [`Loss::convicts`]: everybody can tell, for the envelope is in it, and with it all that says where it belongs.
 
 use crate::crypto::Crypto;
-use crate::envelope::{Envelope, SizeClass};
+use crate::envelope::Envelope;
 use crate::id::{NetworkId, NodeId};
 use crate::mailbox::receipt::{Promise, Receipt};
 use crate::network::Network;
@@ -23,7 +23,7 @@ pub struct Loss {
     pub receipt: Receipt,
     /// What is listed.
     pub listed: Listed,
-    /// The envelope; a small one.
+    /// The envelope.
     pub envelope: Envelope,
 }
 
@@ -103,8 +103,7 @@ impl Loss {
         let (opener, prover) = sides(receipt.holder.node_id(), with, by_opener);
         let digest = open.digest(&opener, &prover);
         let listing = Listing::decode_about(reader, digest, by_opener)?;
-        let length = SizeClass::Small.envelope_bytes();
-        let envelope = Envelope::decode(reader.take("envelope", length)?);
+        let envelope = Envelope::decode(reader.rest());
         Ok(Self {
             promise,
             receipt,

@@ -6,11 +6,15 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use crate::crypto::Crypto;
 use crate::hash;
 use crate::id::{NetworkId, NodeKey};
+use crate::limits;
 use crate::members::Record;
 use crate::pledge::Evidence;
+use crate::time::Epoch;
 use crate::wire::codec::{Malformed, Reader, Writer};
 use crate::wire::loss::Loss;
 
@@ -24,6 +28,41 @@ pub enum Proof {
     Lost(Box<Loss>),
     /// E5: two records with one sequence ([REC-2]).
     Twice(Box<Twice>),
+}
+
+/// A proof, and from which epoch on it counts for the relay that keeps it ([EVD-6]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conviction {
+    /// Of two records their own epoch, of a wrong answer the one in which it became known.
+    pub since: Epoch,
+    /// The proof.
+    pub proof: Proof,
+}
+
+impl Conviction {
+    /// Its bytes: epoch (4) and proof.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::with_capacity(600);
+        self.proof.encode(writer.u32(self.since.0));
+        writer.finish()
+    }
+
+    /// Reads all of it.
+    ///
+    /// # Errors
+    /// [`Malformed`] names the field.
+    pub fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let since = Epoch(reader.u32("since")?);
+        let proof = Proof::decode(&mut reader)?;
+        reader.end()?;
+        Ok(Self { since, proof })
+    }
+
+    /// Whether it is so old in `today` that it is forgotten ([EVD-5]).
+    pub fn is_over(&self, today: Epoch) -> bool {
+        self.since.plus(limits::EPOCHS_REMEMBERED) <= today
+    }
 }
 
 /// Two different records of one key with one sequence, in the order of their bytes, so that the same two are

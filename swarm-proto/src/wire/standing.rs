@@ -51,10 +51,44 @@ pub struct Words {
 pub struct Past {
     /// Bit i: in the epoch i + 1 before, a majority wanted it suspended.
     pub history: u8,
-    /// Epochs that a suspension still lasts.
+    /// Epochs that a suspension still lasts, at most [`Past::TERM_MAX`].
     pub term: u8,
-    /// Suspensions so far.
+    /// Epochs since the last suspension was over, at most [`Past::CLEAN_MAX`]; 0 while one lasts.
+    pub clean: u8,
+    /// Suspensions that are not forgotten.
     pub times: u8,
+}
+
+impl Past {
+    /// Epochs that the longest suspension lasts.
+    pub const TERM_MAX: u8 = 64;
+    /// Epochs after a suspension that can be told: one byte says either this or a term.
+    pub const CLEAN_MAX: u8 = u8::MAX - Self::TERM_MAX;
+
+    fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let (history, said, times) = (
+            reader.u8("history")?,
+            reader.u8("term")?,
+            reader.u8("times")?,
+        );
+        let clean = said.saturating_sub(Self::TERM_MAX);
+        Ok(Self {
+            history,
+            term: if clean == 0 { said } else { 0 },
+            clean,
+            times,
+        })
+    }
+
+    /// Writes its three bytes ([STD-8]).
+    pub(crate) fn encode(&self, writer: &mut Writer) {
+        let said = match (self.term, self.clean) {
+            (0, 0) => 0,
+            (0, clean) => Self::TERM_MAX.saturating_add(clean),
+            (term, _) => term.min(Self::TERM_MAX),
+        };
+        writer.u8(self.history).u8(said).u8(self.times);
+    }
 }
 
 impl Testimony {
@@ -123,11 +157,7 @@ impl Words {
             available: percent(reader, "available")?,
             kept: percent(reader, "kept")?,
             class: reader.u8("class")?,
-            past: Past {
-                history: reader.u8("history")?,
-                term: reader.u8("term")?,
-                times: reader.u8("times")?,
-            },
+            past: Past::decode(reader)?,
         })
     }
 
@@ -137,12 +167,7 @@ impl Words {
         writer.u8(flags).u8(self.age);
         writer.u8(self.available.unwrap_or(UNKNOWN));
         writer.u8(self.kept.unwrap_or(UNKNOWN)).u8(self.class);
-        let Past {
-            history,
-            term,
-            times,
-        } = self.past;
-        writer.u8(history).u8(term).u8(times);
+        self.past.encode(writer);
     }
 }
 

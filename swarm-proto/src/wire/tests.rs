@@ -23,13 +23,13 @@ use crate::wire::frames::FrameKind;
 use crate::wire::mailbox::RECEIPTS_MAX;
 use crate::wire::members::RECORDS_IN_LIST_PART_MAX;
 use crate::wire::proof::Proof;
-use crate::wire::standing::{Past, Tally, Testimony, Words};
+use crate::wire::standing::{Tally, Testimony, Words};
 use crate::wire::sweeps::{Listing, Open, Reply, Step};
 
 mod fuzz;
 mod proofs;
 
-use proofs::{loss, pledge_evidence, twice};
+use proofs::{loss, past, pledge_evidence, twice};
 
 const ENVELOPE: &str = include_str!("../../../docs/spec/vectors/envelope.txt");
 const RECEIPT: &str = include_str!("../../../docs/spec/vectors/receipt.txt");
@@ -207,11 +207,7 @@ fn testimony(byte: u8) -> Testimony {
         available: Some(byte % 101),
         kept: None,
         class: byte,
-        past: Past {
-            history: byte,
-            term: byte,
-            times: byte,
-        },
+        past: past(byte),
     };
     Testimony {
         subject: NodeId([byte; 32]),
@@ -570,15 +566,17 @@ fn the_largest_message_of_each_type_fits_its_frame() {
             let bytes = Bytes::from(Message::Reconcile(more).encode());
             assert!(Message::decode(kind::RECONCILE, bytes).is_err());
         }
-        if let Message::ReconcileTestimonies(reconcile) = &mut message {
-            let most = limits::RECONCILE_KEY_BYTES + limits::RECONCILE_BYTES_MAX;
-            reconcile.ranges = Bytes::from(vec![0; most]);
-        }
-        if let Message::Compare(compare) = &mut message
-            && compare.scope.is_some()
-        {
-            let most = limits::RECONCILE_KEY_BYTES + limits::RECONCILE_BYTES_MAX;
-            compare.ranges = Bytes::from(vec![0; most]);
+        let most = limits::RECONCILE_KEY_BYTES + limits::RECONCILE_BYTES_MAX;
+        match &mut message {
+            Message::ReconcileTestimonies(step) => step.ranges = Bytes::from(vec![0; most]),
+            Message::Compare(step) if step.scope.is_some() => {
+                step.ranges = Bytes::from(vec![0; most]);
+            }
+            Message::Proof(Proof::Lost(loss)) => {
+                loss.listed.listing.items.truncate(125);
+                loss.envelope = envelope(SizeClass::Large, 1);
+            }
+            _ => {}
         }
         let Some(frame) = FrameKind::from_code(message.kind()) else {
             continue;

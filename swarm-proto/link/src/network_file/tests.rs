@@ -73,6 +73,16 @@ fn a_wrong_value_says_what_and_where() {
             "from 1 to 5",
         ),
         (
+            "name = \"p\"\n[verdicts]\nforget_epochs = 0",
+            3,
+            "from 1 to 191",
+        ),
+        (
+            "name = \"p\"\n[verdicts]\nreplaced_below = 91",
+            3,
+            "from 0 to 90",
+        ),
+        (
             "name = \"p\"\n[caps]\nper_set = 70000",
             3,
             "caps.per_set is 70000",
@@ -113,6 +123,7 @@ proptest! {
         cap: u16,
         pages in 1..=2_048_u32,
         readings in 0..=10_000_u16,
+        shares in (0..=100_u8, 0..=100_u8),
         ports in proptest::collection::btree_set(1..=250_u8, 0..4),
         assume: bool,
     ) {
@@ -124,6 +135,9 @@ proptest! {
         file.network.caps.v6_48 = cap;
         file.network.pledge.labels = 128 * pages;
         file.network.verdicts.readings = readings;
+        file.network.verdicts.forget_epochs = shares.0 + 1;
+        file.network.verdicts.available_min = shares.0.max(shares.1);
+        file.network.verdicts.replaced_below = shares.0.min(shares.1);
         if assume {
             file.network.reachability = Reachability::Assume;
         }

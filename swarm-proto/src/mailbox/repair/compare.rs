@@ -392,7 +392,8 @@ fn sent(to: NodeId, message: Compare, out: &mut Effects) -> Outcome {
 pub(super) fn copies_left(context: &Context, epoch: Epoch, held: &Held) -> u8 {
     let cell = cell_of(&held.address(), context.network.cell_bits);
     let placement = context.placement(epoch, cell);
-    let present = placement.holders().iter().filter(|id| !context.is_away(id));
+    let is_present = |id: &&NodeId| !context.is_away(id) && !context.is_rare(id);
+    let present = placement.holders().iter().filter(is_present);
     u8::try_from(present.count()).unwrap_or(u8::MAX)
 }
 

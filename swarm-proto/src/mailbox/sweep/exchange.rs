@@ -446,19 +446,21 @@ impl Exchanges {
                 expires,
             } = tagged.held
             {
-                // Its owner may have deleted it there; the word of that will come here, too.
-                if theirs.contains_key(&Tombstone::item_of(&address, &id, expires)) {
-                    continue;
-                }
                 let cell = cell_of(&address, context.network.cell_bits);
                 let place = (verdict.job.epoch, cell, key.0);
-                let known = context.possession.borrow();
+                let mut known = context.possession.borrow_mut();
+                // Its owner may have deleted it there; the word of that will come here, too, unless there is none.
+                let tombstone = Tombstone::item_of(&address, &id, expires);
+                let is_deleted = theirs.contains_key(&tombstone);
+                if is_deleted && known.excuse(context.network.scale, place, id, one.began) {
+                    continue;
+                }
                 let had = known.had(context.network.scale, place, id, arrival, one.began);
                 verdict.missing += usize::from(had);
                 let receipt = known
                     .signed(place, id)
                     .filter(|receipt| receipt.time.plus(LISTED_AFTER_TICKS) <= listed.open.cutoff);
-                let is_room = verdict.losses.len() < limits::LOSSES_PER_SWEEP_MAX;
+                let is_room = !is_deleted && verdict.losses.len() < limits::LOSSES_PER_SWEEP_MAX;
                 if let Some(receipt) = receipt.filter(|_| is_room) {
                     verdict.losses.push(Shown {
                         id,

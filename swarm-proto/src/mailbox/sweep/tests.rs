@@ -200,6 +200,38 @@ fn a_deleted_letter_is_missed_by_nobody() {
     }
 }
 
+/// [SWP-5]: the word that an owner is said to have given never comes, so it counts like any loss from then on.
+#[test]
+fn a_tombstone_that_is_listed_and_never_shown_excuses_nobody_for_long() {
+    let rig = Rig::tuned(7, |network| network.sweep_hours = 3);
+    let (mut rig, ada, _, holders) = scene(rig, 10);
+    rig.advance(6 * HOUR);
+    let liar = holders[1];
+    let lost = |rig: &Rig| {
+        let others = holders.iter().filter(|by| **by != liar);
+        others.map(|by| missing(rig, *by, liar)).sum::<u64>()
+    };
+    assert_eq!(lost(&rig), 0);
+    rig.nodes[liar].buries = Some(ada.keys);
+    let mut waited = 0;
+    while sum(&rig, |counts| counts.unequal) == 0 {
+        rig.advance(HOUR / 6);
+        waited += 1;
+        assert!(waited < 36, "each copy is swept in three hours");
+    }
+    assert_eq!(lost(&rig), 0, "it may be true");
+    rig.advance(2 * DAY);
+    assert!(lost(&rig) >= 10, "{}", lost(&rig));
+    let id = rig.nodes[liar].key.node_id();
+    let worst = rig.nodes[holders[0]].relay.score(&id).unwrap();
+    assert!(worst.share() < 0.85, "{worst:?}");
+    for by in &holders {
+        for of in holders.iter().filter(|of| **of != liar) {
+            assert_eq!(missing(&rig, *by, *of), 0);
+        }
+    }
+}
+
 /// Plays V towards the relay `holders[1]`, as `holders[0]`.
 struct Liar<'a> {
     rig: &'a mut Rig,

@@ -78,6 +78,7 @@ fn a_change_during_the_signing_is_not_lost() {
     let (mut context, now) = (rig.view_of(0), rig.now);
     let mut gossip = Gossip::new(
         RelayConfig {
+            convictions: Vec::new(),
             network: Arc::clone(&rig.network),
             key: context.key,
             addresses: [None, None],

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::crypto::{Crypto, Signature};
-use crate::envelope::ExpiryClass;
+use crate::envelope::{ExpiryClass, SizeClass};
 use crate::place::Cell;
 use crate::rig::{Rig, owner};
 use crate::store::{Part, Tombstone, tag_of};
@@ -47,10 +47,15 @@ fn signed(rig: &Rig, mut loss: Loss) -> Loss {
     loss
 }
 
-/// The loser signed for a letter of two weeks, and lists other things as soon as it must list it.
+/// The loser signed for a small letter of two weeks, and lists other things as soon as it must list it.
 fn loss(rig: &Rig, by_opener: bool) -> Loss {
+    sized(rig, by_opener, SizeClass::Small)
+}
+
+fn sized(rig: &Rig, by_opener: bool, size: SizeClass) -> Loss {
     let made = rig.network.scale.tick_of(rig.now.unix);
-    let letter = rig.letter_of(&owner(1, 0), 7, made, ExpiryClass::Days14);
+    let life = (made, ExpiryClass::Days14);
+    let letter = rig.sized_letter(&owner(1, 0), 7, life, size);
     let promise = rig.promise(&letter);
     let loss = Loss {
         promise,
@@ -141,6 +146,33 @@ fn a_receipt_and_a_listing_without_the_bytes_convict() {
         let tag = right_tag(&rig, loss);
         list(loss, loss.promise.id.0, tag);
     }));
+}
+
+/// [EVD-4]: as long as envelope and listing go into one frame, which a listing of 125 items does.
+#[test]
+fn a_large_envelope_convicts_like_a_small_one() {
+    let rig = rig();
+    for by_opener in [false, true] {
+        let mut large = sized(&rig, by_opener, SizeClass::Large);
+        while large.listed.listing.items.len() < 125 {
+            let next = u8::try_from(large.listed.listing.items.len()).unwrap();
+            list(&mut large, [next; 32], [9; 32]);
+        }
+        let large = signed(&rig, large);
+        let bytes = bytes_of(large.clone());
+        assert_eq!(bytes.len(), FrameKind::Proof.body_bytes_max());
+        assert!(convicts(&rig, bytes.clone()));
+        let last = bytes.len() - 1;
+        let mut bent = bytes.clone();
+        bent[last] ^= 1;
+        assert!(!convicts(&rig, bent));
+        assert!(!convicts(&rig, bytes[..last].to_vec()));
+        let mut kept = large;
+        let tag = right_tag(&rig, &kept);
+        let id = kept.promise.id.0;
+        list(&mut kept, id, tag);
+        assert!(!convicts(&rig, bytes_of(signed(&rig, kept))));
+    }
 }
 
 /// [EVD-4]: honest relays sign all of these.
@@ -297,7 +329,13 @@ fn a_relay_that_kept_only_the_names_of_letters_is_convicted_by_its_own_receipts(
     for seed in 1..=40 {
         let who = owner(seed, 0);
         for number in 0..3 {
-            let letter = rig.letter_of(&who, number, made, ExpiryClass::Days14);
+            let size = if number == 2 {
+                SizeClass::Large
+            } else {
+                SizeClass::Small
+            };
+            let life = (made, ExpiryClass::Days14);
+            let letter = rig.sized_letter(&who, number, life, size);
             let first = rig.ranked(&rig.promise(&letter))[0];
             rig.ask(first, Message::Deposit(letter.clone()));
             letters.push((seed, first, letter));

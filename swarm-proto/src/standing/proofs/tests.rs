@@ -161,22 +161,53 @@ fn two_records_with_one_sequence_suspend_everywhere_and_expel_nobody() {
     assert!(held[0] && !held[1] && held[6], "{held:?}");
 }
 
-/// [EVD-3] [EVD-5] [ELI-7]: a watcher found it, everybody makes the sector again, nobody counts on it any more.
+/// Has one relay challenge another that keeps no sector at that moment, and lets a minute pass.
+fn wrong_once(rig: &mut Rig, by: usize, liar: usize) {
+    let subject = rig.nodes[liar].key.node_id();
+    rig.nodes[liar].plot_ends = 0;
+    rig.input(by, Input::Command(Command::Challenge { subject }));
+    rig.run();
+    rig.nodes[liar].plot_ends = u32::MAX;
+    rig.advance(Duration::from_secs(60));
+}
+
+/// [EVD-3] [EVD-5]: a watcher found it, everybody makes the sector again; after a while it holds again.
 #[test]
-fn a_wrong_answer_expels_its_signer_everywhere_after_each_has_made_the_sector() {
+fn a_wrong_answer_suspends_everywhere_and_expels_nobody() {
     let mut rig = watched(12);
     let liar = 5;
-    rig.nodes[liar].plot_ends = 0;
-    let subject = rig.nodes[liar].key.node_id();
-    rig.input(2, Input::Command(Command::Challenge { subject }));
-    rig.run();
     let today = rig.network.scale.epoch_of(rig.now.unix);
-    assert_eq!(judgement(&rig, 2, liar).wrong, Some(today));
+    wrong_once(&mut rig, 2, liar);
     rig.advance(HOUR);
     assert_eq!(convictions(&rig), 12);
     for by in others(&rig, liar) {
-        assert_eq!(judgement(&rig, by, liar).wrong, Some(today), "{by}");
         let seen = judgement(&rig, by, liar);
+        assert_eq!((seen.wrong, seen.expelled), (Some(today), None), "{by}");
+        assert!(seen.holds && seen.suspend >= seen.majority, "{seen:?}");
+    }
+    // Voted for today and tomorrow, as for two records.
+    let mut held = Vec::new();
+    for _ in 0..7 {
+        next_epoch(&mut rig);
+        held.push(judgement(&rig, 0, liar).holds);
+    }
+    assert!(held[0] && !held[1] && held[6], "{held:?}");
+    assert_eq!(convictions(&rig), 12);
+}
+
+/// [EVD-3] [EVD-5] [ELI-7]: two watchers found it, nobody counts on it any more.
+#[test]
+fn wrong_answers_to_two_challenges_expel_their_signer_everywhere() {
+    let mut rig = watched(12);
+    let liar = 5;
+    let today = rig.network.scale.epoch_of(rig.now.unix);
+    wrong_once(&mut rig, 2, liar);
+    wrong_once(&mut rig, 3, liar);
+    rig.advance(HOUR);
+    assert_eq!(convictions(&rig), 24);
+    for by in others(&rig, liar) {
+        let seen = judgement(&rig, by, liar);
+        assert_eq!((seen.wrong, seen.expelled), (Some(today), Some(today)));
         assert!(seen.holds && seen.suspend >= seen.majority, "{seen:?}");
     }
     next_epoch(&mut rig);
@@ -190,18 +221,33 @@ fn a_wrong_answer_expels_its_signer_everywhere_after_each_has_made_the_sector() 
             }
         }
     }
-    assert_eq!(convictions(&rig), 12);
+    assert_eq!(convictions(&rig), 24);
 }
 
-/// [EVD-3]: it needs no certificate.
+/// [EVD-3]: it needs no certificate, and one watcher is as good as two.
 #[test]
-fn a_wrong_answer_expels_where_no_watchers_speak_and_for_no_longer_than_it_is_kept() {
+fn wrong_answers_expel_where_no_watchers_speak_and_for_no_longer_than_they_are_kept() {
     let mut rig = watched(8);
     let liar = 5;
-    let wrong = answered(&rig, liar, 1, 9, &[1]);
-    tell(&mut rig, 1, 2, Proof::Pledge(Box::new(wrong)));
-    rig.advance(HOUR);
+    let tell_wrong = |rig: &mut Rig, nonce, page| {
+        let wrong = Evidence {
+            page,
+            ..answered(rig, liar, 1, nonce, &[0, 1])
+        };
+        tell(rig, 1, 2, Proof::Pledge(Box::new(wrong)));
+        rig.advance(HOUR);
+    };
+    tell_wrong(&mut rig, 9, 0);
+    // Another page of the same answer is the same lie.
+    tell_wrong(&mut rig, 9, 1);
     assert_eq!(convictions(&rig), 8);
+    for _ in 0..3 {
+        next_epoch(&mut rig);
+        let seen = judgement(&rig, 0, liar);
+        assert!(seen.holds && seen.expelled.is_none(), "{seen:?}");
+    }
+    tell_wrong(&mut rig, 10, 1);
+    assert_eq!(convictions(&rig), 16);
     let mut held = Vec::new();
     for _ in 0..3 {
         next_epoch(&mut rig);
@@ -230,6 +276,52 @@ fn a_wrong_answer_expels_where_no_watchers_speak_and_for_no_longer_than_it_is_ke
         "mail of its last epoch may still be there"
     );
     assert_eq!(left_out(20_031), 0);
+}
+
+/// [EVD-6] [EVD-5]: in the order in which they came, since then, and without a list that names anybody yet.
+#[test]
+fn convictions_of_an_earlier_run_count_on_as_long_as_they_would_have() {
+    let rig = watched(4);
+    let now = rig.now;
+    let (mut context, today) = (rig.view_of(0), rig.network.scale.epoch_of(now.unix));
+    let (liar, double) = (rig.nodes[3].key.node_id(), rig.nodes[2].key.node_id());
+    let wrong = |nonce| Proof::Pledge(Box::new(answered(&rig, 3, 1, nonce, &[1])));
+    let kept = |days: u32, proof| Conviction {
+        since: today.minus(days),
+        proof,
+    };
+    let all = alloc::vec![
+        kept(6, wrong(9)),
+        kept(5, wrong(9)),
+        kept(4, wrong(10)),
+        kept(0, twice(&rig, 2, 77)),
+    ];
+    for conviction in &all {
+        let bytes = Bytes::from(conviction.encode());
+        assert_eq!(Conviction::decode(bytes).unwrap(), *conviction);
+    }
+    let mut standing = Standing::new(now);
+    standing.remember(&mut context, now, all.clone());
+    assert_eq!(standing.proofs.wrong(&liar), Some(today.minus(6)));
+    assert_eq!(standing.proofs.expelled(&liar), Some(today.minus(4)));
+    assert_eq!(standing.proofs.twice(&double), Some(today));
+    assert!(context.said.expelled.contains(&liar) && context.said.expelled.len() == 1);
+    let holds = |context: &Context, days: u32| {
+        let eligible = context.view.eligible(&rig.network, today.minus(days));
+        eligible.find(&liar).is_some()
+    };
+    assert_eq!(
+        [3, 2, 0].map(|days| holds(&context, days)),
+        [true, false, false]
+    );
+    let mut late = Standing::new(now);
+    let old = |one: &Conviction| Conviction {
+        since: today.minus(limits::EPOCHS_REMEMBERED),
+        ..one.clone()
+    };
+    assert!(old(&all[0]).is_over(today) && !all[0].is_over(today));
+    late.remember(&mut context, now, alloc::vec![old(&all[0])]);
+    assert_eq!(late.proofs.items().count(), 0);
 }
 
 /// [EVD-3]: who was asked has answers that an honest relay signed, and no use for them.
@@ -307,7 +399,7 @@ fn records_that_do_not_contradict_each_other_are_no_proof() {
 
 /// [EVD-5]
 #[test]
-fn one_proof_of_a_kind_is_kept_of_each_member_and_of_nobody_else() {
+fn one_proof_of_a_kind_and_a_second_wrong_answer_are_kept_of_each_member_and_of_nobody_else() {
     let mut rig = watched(12);
     for puzzle in 0..20 {
         let proof = twice(&rig, 3, 1_000 + puzzle);
@@ -315,13 +407,17 @@ fn one_proof_of_a_kind_is_kept_of_each_member_and_of_nobody_else() {
         let wrong = answered(&rig, 3, 1, u8::try_from(puzzle).unwrap(), &[0]);
         tell(&mut rig, 1, 2, Proof::Pledge(Box::new(wrong)));
     }
-    rig.advance(Duration::from_secs(60));
-    let pushed = rig
+    rig.advance(HOUR);
+    let pushed: BTreeSet<[u8; 32]> = rig
         .sent
         .iter()
-        .filter(|(from, _, message)| *from == 2 && matches!(message, Message::Proof(_)));
-    assert_eq!(pushed.count(), 6, "one of each kind, to three members");
-    assert_eq!(convictions(&rig), 24);
+        .filter_map(|(from, _, message)| match message {
+            Message::Proof(proof) if *from == 2 => Some(proof.item()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(pushed.len(), 3, "two records and two wrong answers");
+    assert_eq!(convictions(&rig), 36);
     // A key that is nobody's.
     let (context, today) = (rig.view_of(0), rig.network.scale.epoch_of(rig.now.unix));
     let mut stranger = answered(&rig, 3, 1, 9, &[0]);
@@ -338,10 +434,11 @@ fn a_proof_is_forgotten_after_a_month_and_not_learned_again() {
     let (context, today) = (rig.view_of(0), rig.network.scale.epoch_of(rig.now.unix));
     let subject = rig.nodes[3].key.node_id();
     let wrong = Proof::Pledge(Box::new(answered(&rig, 3, 1, 9, &[1])));
+    let again = Proof::Pledge(Box::new(answered(&rig, 3, 2, 10, &[1])));
     let both = twice(&rig, 3, 77);
     let mut proofs = Proofs::default();
     proofs.turn(today);
-    for proof in [&wrong, &both] {
+    for proof in [&wrong, &both, &again] {
         assert_eq!(
             proofs.keep(&context, today, proof.clone()),
             Some(proof.item())
@@ -351,15 +448,15 @@ fn a_proof_is_forgotten_after_a_month_and_not_learned_again() {
     assert!(proofs.suspend(&subject, today.plus(1), 1));
     let last = today.plus(limits::EPOCHS_REMEMBERED - 1);
     assert!(proofs.turn(last) && !proofs.turn(last));
-    assert_eq!(proofs.items().count(), 2);
+    assert_eq!(proofs.items().count(), 3);
     assert!(
         proofs.suspend(&subject, last, 1),
-        "the wrong answer counts on"
+        "the two wrong answers count on"
     );
     proofs.turn(last.plus(1));
     assert_eq!(proofs.items().count(), 0);
     assert!(!proofs.suspend(&subject, last.plus(1), 1));
-    for proof in [&wrong, &both] {
+    for proof in [&wrong, &both, &again] {
         assert!(!proofs.is_news(&proof.item()));
     }
     assert_eq!(proofs.keep(&context, last.plus(1), both), None);

@@ -1,4 +1,4 @@
-//! Proofs for the tests of messages: laid out right, signed by nobody.
+//! Proofs and verdicts for the tests of messages: laid out right, signed by nobody.
 
 use super::{challenge_answer, envelope, promise, receipt, sweep_listing, sweep_open};
 use crate::crypto::Signature;
@@ -9,6 +9,7 @@ use crate::members::testing::record;
 use crate::pledge::Evidence;
 use crate::wire::loss::{Listed, Loss};
 use crate::wire::proof::Twice;
+use crate::wire::standing::Past;
 use crate::wire::sweeps::{Listing, Open};
 
 pub(super) fn pledge_evidence(byte: u8, count: usize) -> Evidence {
@@ -46,6 +47,16 @@ pub(super) fn loss(byte: u8, count: usize) -> Loss {
             listing,
         },
         envelope: envelope(SizeClass::Small, byte),
+    }
+}
+
+/// What one byte says of a term, or of the time since the last one ([STD-8]).
+pub(super) fn past(byte: u8) -> Past {
+    Past {
+        history: byte,
+        term: if byte <= Past::TERM_MAX { byte } else { 0 },
+        clean: byte.saturating_sub(Past::TERM_MAX),
+        times: byte,
     }
 }
 
