@@ -111,9 +111,9 @@ pub fn slander(message: &mut Message, own: &NodeKey, sign: impl Fn(&Testimony) -
         }
         Message::Testimonies(testimonies) => {
             for one in testimonies.iter_mut().filter(|one| one.watcher == *own) {
-                one.words = Words {
+                let lie = |last| Words {
                     absent: true,
-                    last: one.words.last,
+                    last,
                     suspend: true,
                     available: Some(0),
                     kept: Some(0),
@@ -125,6 +125,9 @@ pub fn slander(message: &mut Message, own: &NodeKey, sign: impl Fn(&Testimony) -
                     },
                     ..Words::default()
                 };
+                for about in &mut one.about {
+                    about.words = lie(about.words.last);
+                }
                 one.signature = sign(one);
             }
         }

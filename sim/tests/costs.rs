@@ -126,17 +126,20 @@ fn without_mail(relays: u32) -> Vec<Line> {
         line(
             "member list: comparisons",
             sum(&world, &[kind::RECONCILE]),
+            each,
             grown,
         ),
         line(
             "member list: records",
             sum(&world, &[kind::WANT, kind::RECORDS]),
+            each,
             grown,
         ),
         line(
             "watchers: probes",
             sum(&world, &[kind::PROBE, kind::HERE]),
             each,
+            1.0,
         ),
         line(
             "watchers: testimonies compared",

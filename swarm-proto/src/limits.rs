@@ -163,7 +163,7 @@ pub const SWEEPS_WAITING_MAX: usize = 16_384;
 pub const VOUCHED_MAX: usize = 65_536;
 
 /// Testimonies in one message.
-pub const TESTIMONIES_PER_MESSAGE_MAX: usize = 256;
+pub const TESTIMONIES_PER_MESSAGE_MAX: usize = 12;
 /// Reports in one message.
 pub const TALLIES_PER_MESSAGE_MAX: usize = 512;
 /// Reports that wait until there is a link with the watcher ([STD-6]).

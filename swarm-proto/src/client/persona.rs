@@ -384,7 +384,7 @@ impl core::fmt::Debug for Persona {
 
 /// Mailboxes in an epoch: few, so that one reading is about several letters and all of them cost about what one
 /// person's program costs; not one only, so that they meet more holders.
-const CONTACTS: u64 = 12;
+const CONTACTS: u64 = 40;
 /// What people's programs choose unless they are told otherwise.
 const EXPIRY: ExpiryClass = ExpiryClass::Days14;
 /// Readings that come of one letter: three have signed for it, so more would be the same again. For the sake of each

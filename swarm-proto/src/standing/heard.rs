@@ -12,15 +12,24 @@ use crate::standing::certificate::Certificate;
 use crate::standing::watchers::Watchers;
 use crate::time::Epoch;
 use crate::wire::proof::Conviction;
-use crate::wire::standing::{Testimony, Words};
+use crate::wire::standing::{About, Testimony, Words};
 
 /// The newest testimony of each watcher about each relay, of the last few epochs.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
-    said: BTreeMap<(Epoch, NodeId), BTreeMap<NodeId, Testimony>>,
-    places: BTreeMap<[u8; 32], (Epoch, NodeId, NodeId)>,
+    said: BTreeMap<(Epoch, NodeId), BTreeMap<NodeId, Saying>>,
+    /// By their items, and how much of each holds.
+    testimonies: BTreeMap<[u8; 32], (Testimony, usize)>,
     /// Drawn once an epoch and relay, as long as M(e) stays the same.
     drawn: BTreeMap<(Epoch, NodeId), ([u8; 32], Arc<Watchers>)>,
+}
+
+/// The newest that one watcher said about one relay, and in which testimony.
+#[derive(Clone, Copy, Debug)]
+struct Saying {
+    words: Words,
+    number: u16,
+    item: [u8; 32],
 }
 
 /// What changed by what was heard.
@@ -60,44 +69,70 @@ impl Heard {
         watchers
     }
 
-    /// Takes a testimony in, its signature checked; true if it is news ([STD-5]).
-    pub(crate) fn hear(&mut self, context: &Context, today: Epoch, testimony: Testimony) -> bool {
-        let Testimony { subject, epoch, .. } = testimony;
+    /// Takes a testimony in, its signature checked. Gives those about whom it is news ([STD-5]).
+    pub(crate) fn hear(
+        &mut self,
+        context: &Context,
+        today: Epoch,
+        testimony: &Testimony,
+    ) -> Vec<NodeId> {
+        let epoch = testimony.epoch;
         let is_timely = epoch <= today && epoch.plus(EPOCHS_HEARD) > today;
-        if !is_timely || context.view.snapshot().find(&subject).is_none() {
-            return false;
+        let item = testimony.item();
+        if !is_timely || self.testimonies.contains_key(&item) {
+            return Vec::new();
         }
         let watcher = testimony.watcher.node_id();
-        if !self
-            .watchers(context, epoch, &subject)
-            .ids()
-            .contains(&watcher)
-        {
-            return false;
-        }
-        let item = testimony.item();
-        let said = self.said.entry((epoch, subject)).or_default();
-        if let Some(known) = said.get(&watcher) {
-            let (old, number) = (known.item(), known.number);
-            if number > testimony.number || (number == testimony.number && old <= item) {
-                return false;
+        let number = testimony.number;
+        let mut news = Vec::new();
+        for About { subject, words } in &testimony.about {
+            let is_known = context.view.snapshot().find(subject).is_some();
+            let watchers = self.watchers(context, epoch, subject);
+            if !is_known || !watchers.ids().contains(&watcher) {
+                continue;
             }
-            self.places.remove(&old);
+            let said = self.said.entry((epoch, *subject)).or_default();
+            let before = said.get(&watcher).copied();
+            if before.is_some_and(|old| (old.number, item) > (number, old.item)) {
+                continue;
+            }
+            let words = *words;
+            let saying = Saying {
+                words,
+                number,
+                item,
+            };
+            said.insert(watcher, saying);
+            if let Some(old) = before {
+                self.holds_less(&old.item);
+            }
+            news.push(*subject);
         }
-        self.places.insert(item, (epoch, subject, watcher));
-        said.insert(watcher, testimony);
-        true
+        if !news.is_empty() {
+            let kept = (testimony.clone(), news.len());
+            self.testimonies.insert(item, kept);
+        }
+        news
+    }
+
+    /// One of the words of a testimony gave way to newer ones.
+    fn holds_less(&mut self, item: &[u8; 32]) {
+        if let Some((_, holds)) = self.testimonies.get_mut(item) {
+            *holds = holds.saturating_sub(1);
+            if *holds == 0 {
+                self.testimonies.remove(item);
+            }
+        }
     }
 
     /// What is compared with others.
     pub(crate) fn items(&self) -> impl Iterator<Item = [u8; 32]> + '_ {
-        self.places.keys().copied()
+        self.testimonies.keys().copied()
     }
 
     /// The testimony behind an item.
     pub(crate) fn find(&self, item: &[u8; 32]) -> Option<&Testimony> {
-        let (epoch, subject, watcher) = self.places.get(item)?;
-        self.said.get(&(*epoch, *subject))?.get(watcher)
+        self.testimonies.get(item).map(|(testimony, _)| testimony)
     }
 
     /// What watchers say about a relay in an epoch.
@@ -105,13 +140,13 @@ impl Heard {
         let said = self.said.get(&(epoch, *subject));
         said.into_iter()
             .flat_map(BTreeMap::values)
-            .map(|testimony| &testimony.words)
+            .map(|saying| &saying.words)
     }
 
     /// What one watcher said last about a relay in an epoch.
     pub(crate) fn by(&self, epoch: Epoch, subject: &NodeId, watcher: &NodeId) -> Option<Words> {
         let said = self.said.get(&(epoch, *subject))?;
-        said.get(watcher).map(|testimony| testimony.words)
+        said.get(watcher).map(|saying| saying.words)
     }
 
     /// What a quorum says at the end of an epoch ([STD-7]).
@@ -180,7 +215,8 @@ impl Heard {
     pub(crate) fn turn(&mut self, today: Epoch) {
         let oldest = today.minus(EPOCHS_HEARD.saturating_sub(1));
         self.said.retain(|(epoch, _), _| *epoch >= oldest);
-        self.places.retain(|_, (epoch, _, _)| *epoch >= oldest);
+        self.testimonies
+            .retain(|_, (testimony, _)| testimony.epoch >= oldest);
         self.drawn.retain(|(epoch, _), _| *epoch >= oldest);
     }
 }

@@ -38,7 +38,7 @@ use crate::time::{EPOCH_MINUTES, Epoch, HOUR_MINUTES, Instant, Now};
 use crate::wire::Message;
 use crate::wire::members::Reconcile;
 use crate::wire::proof::Proof;
-use crate::wire::standing::{Tally, Testimony, Words};
+use crate::wire::standing::{About, Tally, Testimony, Words};
 
 pub use certificate::{Certificate, Certificates};
 use duty::{Before, Duty};
@@ -258,11 +258,11 @@ impl Standing {
         now: Now,
         testimonies: Vec<Testimony>,
     ) -> Changes {
-        self.counts.bytes += testimonies_bytes(testimonies.len());
+        self.counts.bytes += testimonies_bytes(&testimonies);
         let today = context.network.scale.epoch_of(now.unix);
         let mut changes = Changes::default();
         for testimony in testimonies {
-            self.hear(context, now, today, testimony, &mut changes);
+            self.hear(context, now, today, &testimony, &mut changes);
         }
         changes
     }
@@ -279,7 +279,7 @@ impl Standing {
         self.counts.testified += 1;
         let today = context.network.scale.epoch_of(now.unix);
         let mut changes = Changes::default();
-        self.hear(context, now, today, testimony, &mut changes);
+        self.hear(context, now, today, &testimony, &mut changes);
         changes
     }
 
@@ -351,11 +351,12 @@ impl Standing {
         }
         if let Some(ended) = self.epoch.replace(today) {
             let subjects: Vec<NodeId> = self.duties.keys().copied().collect();
-            for subject in subjects {
-                if let Some(words) = self.words(context, ended, &subject, true) {
-                    testify(context, subject, ended, u16::MAX, words, out);
-                }
-            }
+            let about = subjects.into_iter().filter_map(|subject| {
+                let words = self.words(context, ended, &subject, true)?;
+                Some(About { subject, words })
+            });
+            let about: Vec<About> = about.collect();
+            testify(context, ended, u16::MAX, &about, out);
         }
         self.losses.turn(context, &self.reports, today);
         self.duties.clear();
@@ -400,6 +401,7 @@ impl Standing {
         }
         self.duties.retain(|id, _| members.find(id).is_some());
         let subjects: Vec<NodeId> = self.duties.keys().copied().collect();
+        let mut about = Vec::new();
         for subject in subjects {
             if let Some(duty) = self.duties.get_mut(&subject) {
                 let window = context.network.verdicts.suspend_window;
@@ -407,8 +409,10 @@ impl Standing {
                 duty.ask(now, scale);
                 out.send(subject, Message::Probe);
             }
-            self.say(context, now, today, subject, out);
+            let words = self.news_of(context, today, &subject);
+            about.extend(words.map(|words| About { subject, words }));
         }
+        testify(context, today, moment(context, now, today), &about, out);
         let is_there = |(_, duty): &(&NodeId, &Duty)| duty.absent == Some(false);
         let there = self.duties.iter().filter(is_there);
         context.neighbours = there.map(|(id, _)| *id).collect();
@@ -448,24 +452,13 @@ impl Standing {
         }
     }
 
-    /// Testifies if there is something to say that was not said.
-    fn say(
-        &mut self,
-        context: &Context,
-        now: Now,
-        today: Epoch,
-        subject: NodeId,
-        out: &mut Effects,
-    ) {
-        let Some(words) = self.words(context, today, &subject, false) else {
-            return;
-        };
-        let was_absent = context.said.absent.contains(&subject);
+    /// What is to be said about a subject that was not said.
+    fn news_of(&mut self, context: &Context, today: Epoch, subject: &NodeId) -> Option<Words> {
+        let words = self.words(context, today, subject, false)?;
+        let was_absent = context.said.absent.contains(subject);
         // What it said before a restart stands until it says something else.
-        let before = self.heard.by(today, &subject, &context.me);
-        let Some(duty) = self.duties.get_mut(&subject) else {
-            return;
-        };
+        let before = self.heard.by(today, subject, &context.me);
+        let duty = self.duties.get_mut(subject)?;
         let is_new = match (duty.told.or(before), duty.absent) {
             // It is not known yet whether that still holds.
             (Some(told), None) => told.suspend != words.suspend,
@@ -474,11 +467,10 @@ impl Standing {
             (None, Some(absent)) => absent || was_absent || words.suspend,
             (None, None) => words.suspend,
         };
-        if is_new {
+        is_new.then(|| {
             duty.told = Some(words);
-            let number = moment(context, now, today);
-            testify(context, subject, today, number, words, out);
-        }
+            words
+        })
     }
 
     fn words(
@@ -528,21 +520,24 @@ impl Standing {
         context: &mut Context,
         now: Now,
         today: Epoch,
-        testimony: Testimony,
+        testimony: &Testimony,
         changes: &mut Changes,
     ) {
-        let place = (testimony.epoch, testimony.subject);
-        let (item, last) = (testimony.item(), testimony.words.last);
-        if !self.heard.hear(context, today, testimony) {
+        let news = self.heard.hear(context, today, testimony);
+        if news.is_empty() {
             return;
         }
         self.counts.heard += 1;
         // Last words have a day to get everywhere.
+        let last = testimony.about.iter().all(|one| one.words.last);
         if !last && self.news.len() < limits::NEWS_MAX {
-            self.news.insert(item);
+            self.news.insert(testimony.item());
             self.pass_on_at.get_or_insert(now.mono.plus(PASS_ON_PAUSE));
         }
-        self.heard.judge(context, today, place, changes);
+        for subject in news {
+            let place = (testimony.epoch, subject);
+            self.heard.judge(context, today, place, changes);
+        }
     }
 
     /// Tells a few members what is news.
@@ -572,7 +567,7 @@ impl Standing {
             Message::ReconcileTestimonies(step) => 5 + step.ranges.len() as u64,
             Message::WantTestimonies(items) => 2 + 32 * items.len() as u64,
             Message::Proof(proof) => proof.bytes().len() as u64,
-            Message::Testimonies(some) => testimonies_bytes(some.len()),
+            Message::Testimonies(some) => testimonies_bytes(some),
             Message::Tallies(some) => 2 + (Tally::BYTES * some.len()) as u64,
             _ => 0,
         };
@@ -580,25 +575,19 @@ impl Standing {
     }
 }
 
-/// Has a testimony signed.
-fn testify(
-    context: &Context,
-    subject: NodeId,
-    epoch: Epoch,
-    number: u16,
-    words: Words,
-    out: &mut Effects,
-) {
-    let testimony = Testimony {
-        subject,
-        epoch,
-        watcher: context.key,
-        number,
-        words,
-        signature: Signature([0; 64]),
-    };
-    let bytes = testimony.statement(&context.network_id);
-    out.sign(SignTicket::Testimony(Box::new(testimony)), bytes);
+/// Has what is to be said signed; nothing if there is nothing.
+fn testify(context: &Context, epoch: Epoch, number: u16, about: &[About], out: &mut Effects) {
+    for about in about.chunks(Testimony::ABOUT_MAX) {
+        let testimony = Testimony {
+            epoch,
+            watcher: context.key,
+            number,
+            about: about.to_vec(),
+            signature: Signature([0; 64]),
+        };
+        let bytes = testimony.statement(&context.network_id);
+        out.sign(SignTicket::Testimony(Box::new(testimony)), bytes);
+    }
 }
 
 /// The number of a testimony that is made now: how much of the epoch has passed, so that it grows across
@@ -618,8 +607,8 @@ fn about(context: &Context, minutes: u64) -> Duration {
     pause + Duration::from_millis(context.rng.borrow_mut().next_u64() % tenth)
 }
 
-fn testimonies_bytes(count: usize) -> u64 {
-    2 + (Testimony::BYTES * count) as u64
+fn testimonies_bytes(testimonies: &[Testimony]) -> u64 {
+    2 + testimonies.iter().map(Testimony::wire_bytes).sum::<usize>() as u64
 }
 
 /// Minutes between two comparisons of testimonies that a relay opens ([STD-5]).

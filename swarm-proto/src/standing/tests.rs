@@ -172,11 +172,13 @@ fn certificates_are_the_same_everywhere_and_grow_old() {
 fn testimony(rig: &Rig, watcher: usize, of: usize, words: Words) -> Testimony {
     let secret: &SecretKey = &rig.nodes[watcher].secret;
     let mut testimony = Testimony {
-        subject: rig.nodes[of].key.node_id(),
         epoch: rig.network.scale.epoch_of(rig.now.unix),
         watcher: NodeKey(*secret.public()),
         number: 40_000,
-        words,
+        about: alloc::vec![About {
+            subject: rig.nodes[of].key.node_id(),
+            words,
+        }],
         signature: Signature([0; 64]),
     };
     let bytes = testimony.statement(&rig.network.id());
@@ -249,7 +251,7 @@ fn only_watchers_are_heard_and_only_about_these_days() {
     let one = (0..40).find(is_watcher).unwrap();
     let other = (0..40).find(|at| *at != 7 && !is_watcher(at)).unwrap();
     let mut heard = Heard::default();
-    let mut hear = |testimony: &Testimony| heard.hear(&context, today, testimony.clone());
+    let mut hear = |testimony: &Testimony| !heard.hear(&context, today, testimony).is_empty();
     let say = |watcher, absent| {
         testimony(
             &rig,
@@ -354,24 +356,26 @@ fn watchers_and_testimonies_are_those_of_the_vectors() {
     let reporter = testing::key(1).node_id();
     let told = watchers.told_by(&testing::network(), &reporter, TODAY);
     let testimony = Testimony {
-        subject,
         epoch: TODAY,
         watcher: testing::key(1),
         number: 513,
-        words: Words {
-            absent: true,
-            suspend: true,
-            age: 9,
-            available: Some(99),
-            class: 2,
-            past: Past {
-                history: 5,
-                term: 1,
-                clean: 0,
-                times: 1,
+        about: alloc::vec![About {
+            subject,
+            words: Words {
+                absent: true,
+                suspend: true,
+                age: 9,
+                available: Some(99),
+                class: 2,
+                past: Past {
+                    history: 5,
+                    term: 1,
+                    clean: 0,
+                    times: 1,
+                },
+                ..Words::default()
             },
-            ..Words::default()
-        },
+        }],
         signature: Signature([1; 64]),
     };
     let network = testing::network().id();

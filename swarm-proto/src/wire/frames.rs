@@ -161,7 +161,7 @@ impl FrameKind {
             Self::CardCopy => 4 + MAILBOX_KEYS_BYTES + 8 + 4 + 64 + CARD_BYTES,
             Self::Compare => COMPARE_BYTES_MAX,
             Self::Probe | Self::Here => 0,
-            Self::Testimonies => 2 + TESTIMONIES_PER_MESSAGE_MAX * Testimony::BYTES,
+            Self::Testimonies => 2 + TESTIMONIES_PER_MESSAGE_MAX * Testimony::BYTES_MAX,
             Self::Tallies => 2 + TALLIES_PER_MESSAGE_MAX * Tally::BYTES,
             Self::Sweep => SWEEP_BYTES_MAX,
             Self::Proof => PROOF_BYTES_MAX,
@@ -301,7 +301,7 @@ const _: () = {
             <= 64 * LISTED_WITH_LARGE_MAX + ENVELOPE_LARGE_BYTES
     );
     assert!(5 + RECONCILE_KEY_BYTES + RECONCILE_BYTES_MAX <= FRAME_BYTES_MAX);
-    assert!(2 + TESTIMONIES_PER_MESSAGE_MAX * Testimony::BYTES <= FRAME_BYTES_MAX);
+    assert!(2 + TESTIMONIES_PER_MESSAGE_MAX * Testimony::BYTES_MAX <= FRAME_BYTES_MAX);
     assert!(2 + TALLIES_PER_MESSAGE_MAX * Tally::BYTES <= FRAME_BYTES_MAX);
     assert!(ONION_LARGE_BYTES <= FRAME_BYTES_MAX && ANSWER_LARGE_BYTES <= FRAME_BYTES_MAX);
 };
@@ -321,7 +321,7 @@ mod tests {
             (0x0203, 32_330),
             (0x0204, 32_805),
             (0x0205, 32_770),
-            (0x0206, 36_354),
+            (0x0206, 31_958),
             (0x0207, 26_626),
             (0x0208, 0),
             (0x0209, 40_837),

@@ -8,21 +8,29 @@ use crate::id::{NetworkId, NodeId, NodeKey};
 use crate::time::Epoch;
 use crate::wire::codec::{Malformed, Reader, Writer};
 
-/// What one watcher says about one relay in one epoch; the one with the highest number holds ([STD-4]).
+/// What one watcher says at one moment of an epoch about some of those that it watches; of all that it says about one
+/// of them the highest number holds ([STD-4]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Testimony {
-    /// About whom.
-    pub subject: NodeId,
     /// In which epoch.
     pub epoch: Epoch,
     /// Who says it.
     pub watcher: NodeKey,
-    /// Counts the watcher's testimonies about that relay in that epoch.
+    /// How much of the epoch has passed: it grows from one testimony to the next.
     pub number: u16,
-    /// What it says.
-    pub words: Words,
+    /// What it says of whom: 1 to [`Testimony::ABOUT_MAX`], ascending by subject.
+    pub about: Vec<About>,
     /// By the watcher.
     pub signature: Signature,
+}
+
+/// What a watcher says about one relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct About {
+    /// About whom.
+    pub subject: NodeId,
+    /// What it says.
+    pub words: Words,
 }
 
 /// What a watcher says ([STD-4]).
@@ -92,12 +100,19 @@ impl Past {
 }
 
 impl Testimony {
-    /// Bytes of one.
-    pub const BYTES: usize = 32 + 4 + 32 + 2 + 8 + 64;
+    /// Relays in one testimony.
+    pub const ABOUT_MAX: usize = 64;
+    /// Bytes of the longest.
+    pub const BYTES_MAX: usize = HEAD_BYTES + Self::ABOUT_MAX * ABOUT_BYTES + 64;
+
+    /// Its bytes on the wire.
+    pub fn wire_bytes(&self) -> usize {
+        HEAD_BYTES + self.about.len() * ABOUT_BYTES + 64
+    }
 
     /// What the watcher signs.
     pub fn statement(&self, network: &NetworkId) -> Vec<u8> {
-        let mut writer = Writer::with_capacity(Self::BYTES);
+        let mut writer = Writer::with_capacity(self.wire_bytes());
         self.encode_unsigned(&mut writer);
         statement(&Label::TESTIMONY, network, &[&writer.finish()])
     }
@@ -110,36 +125,56 @@ impl Testimony {
 
     /// What stands for it in a comparison: `derive("poste testimony", all its bytes)`.
     pub fn item(&self) -> [u8; 32] {
-        let mut writer = Writer::with_capacity(Self::BYTES);
+        let mut writer = Writer::with_capacity(self.wire_bytes());
         self.encode(&mut writer);
         hash::derive("poste testimony", &[&writer.finish()])
     }
 
-    /// Reads the next [`Testimony::BYTES`].
+    /// Reads one.
     ///
     /// # Errors
-    /// [`Malformed`] for unknown flags and shares above a hundred.
+    /// [`Malformed`] for none or too many subjects, subjects that do not ascend, unknown flags and shares above a
+    /// hundred.
     pub fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let epoch = Epoch(reader.u32("epoch")?);
+        let watcher = NodeKey(reader.array("watcher")?);
+        let number = reader.u16("number")?;
+        let count = usize::from(reader.u8("subjects")?);
+        if count == 0 || count > Self::ABOUT_MAX {
+            return Err(reader.wrong("subjects"));
+        }
+        let mut about: Vec<About> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let subject = NodeId(reader.array("subject")?);
+            if about.last().is_some_and(|before| before.subject >= subject) {
+                return Err(reader.wrong("subject"));
+            }
+            let words = Words::decode(reader)?;
+            about.push(About { subject, words });
+        }
         Ok(Self {
-            subject: NodeId(reader.array("subject")?),
-            epoch: Epoch(reader.u32("epoch")?),
-            watcher: NodeKey(reader.array("watcher")?),
-            number: reader.u16("number")?,
-            words: Words::decode(reader)?,
+            epoch,
+            watcher,
+            number,
+            about,
             signature: Signature(reader.array("signature")?),
         })
     }
 
-    /// Writes [`Testimony::BYTES`].
+    /// Writes what [`Testimony::decode`] reads.
     pub fn encode(&self, writer: &mut Writer) {
         self.encode_unsigned(writer);
         writer.put(&self.signature.0);
     }
 
     fn encode_unsigned(&self, writer: &mut Writer) {
-        writer.put(&self.subject.0).u32(self.epoch.0);
-        writer.put(&self.watcher.0).u16(self.number);
-        self.words.encode(writer);
+        writer.u32(self.epoch.0).put(&self.watcher.0);
+        writer.u16(self.number);
+        writer.u8(u8::try_from(self.about.len()).unwrap_or(u8::MAX));
+        for About { subject, words } in &self.about {
+            writer.put(&subject.0);
+            words.encode(writer);
+        }
     }
 }
 
@@ -227,6 +262,10 @@ impl Tally {
     }
 }
 
+/// Epoch, watcher, number, and how many subjects.
+const HEAD_BYTES: usize = 4 + 32 + 2 + 1;
+/// A subject and what is said of it.
+const ABOUT_BYTES: usize = 32 + 8;
 const ABSENT: u8 = 1;
 const LAST: u8 = 2;
 const SUSPEND: u8 = 4;

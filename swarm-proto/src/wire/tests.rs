@@ -23,7 +23,7 @@ use crate::wire::frames::FrameKind;
 use crate::wire::mailbox::RECEIPTS_MAX;
 use crate::wire::members::RECORDS_IN_LIST_PART_MAX;
 use crate::wire::proof::Proof;
-use crate::wire::standing::{Tally, Testimony, Words};
+use crate::wire::standing::{About, Tally, Testimony, Words};
 use crate::wire::sweeps::{Listing, Open, Reply, Step};
 
 mod fuzz;
@@ -209,12 +209,15 @@ fn testimony(byte: u8) -> Testimony {
         class: byte,
         past: past(byte),
     };
+    let about = |first| About {
+        subject: NodeId([first; 32]),
+        words,
+    };
     Testimony {
-        subject: NodeId([byte; 32]),
         epoch: Epoch(20_000),
         watcher: NodeKey([byte; 32]),
         number: 513,
-        words,
+        about: vec![about(byte / 2), about(byte / 2 + 1)],
         signature: Signature([byte; 64]),
     }
 }
@@ -516,8 +519,10 @@ fn a_malformed_field_is_named() {
         (kind::DEPOSITED, vec![0, 0, 0, 0, 0, 33], "receipts"),
         (kind::ELSEWHERE, vec![0, 33], "holders"),
         (kind::CARD, vec![0; 100], "sealed card"),
-        (kind::TESTIMONIES, testimonies(70, 8), "flags"),
-        (kind::TESTIMONIES, testimonies(72, 101), "available"),
+        (kind::TESTIMONIES, testimonies(71, 8), "flags"),
+        (kind::TESTIMONIES, testimonies(73, 101), "available"),
+        (kind::TESTIMONIES, testimonies(38, 0), "subjects"),
+        (kind::TESTIMONIES, testimonies(39, 9), "subject"),
         (kind::TALLIES, tallies, "tally"),
         (kind::PROOF, vec![3], "kind of proof"),
         (kind::PROOF, swapped, "records"),
