@@ -144,6 +144,7 @@ fn is_write(request: &StoreOp) -> bool {
         StoreOp::Put { .. }
         | StoreOp::Delete { .. }
         | StoreOp::PutCard { .. }
+        | StoreOp::PutRoster { .. }
         | StoreOp::Expire { .. } => true,
         StoreOp::Page { .. }
         | StoreOp::Have { .. }
@@ -152,6 +153,7 @@ fn is_write(request: &StoreOp) -> bool {
         | StoreOp::Usage
         | StoreOp::Cells { .. }
         | StoreOp::Inventory { .. }
+        | StoreOp::Rosters
         | StoreOp::Tags { .. } => false,
     }
 }

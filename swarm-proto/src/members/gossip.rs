@@ -20,6 +20,7 @@ use crate::effects::{Effects, Event, SignTicket, StreamId};
 use crate::id::NodeId;
 use crate::limits;
 use crate::members::exchange::Exchanges;
+use crate::members::settle::Settling;
 use crate::members::{
     Address, Conflict, Inserted, Member, OnionKeys, Record, Snapshot, VerifiedRecord,
     onion_key_hash,
@@ -28,7 +29,7 @@ use crate::relay::RelayConfig;
 use crate::time::{HOUR_MINUTES, Instant, Now, TICK_MINUTES, Tick};
 use crate::wire::Message;
 use crate::wire::members::{
-    ListAsk, ListPart, RECORDS_IN_LIST_PART_MAX, Reconcile, RecordWithKeys,
+    ListAsk, ListPart, RECORDS_IN_LIST_PART_MAX, Reconcile, RecordWithKeys, RosterAsk, RosterPart,
 };
 
 /// The member list's upkeep.
@@ -44,6 +45,7 @@ pub(crate) struct Gossip {
     renew_at: Option<Instant>,
     round_at: Instant,
     exchanges: Exchanges,
+    pub(crate) settling: Settling,
 }
 
 impl Gossip {
@@ -59,6 +61,7 @@ impl Gossip {
             renew_at: None,
             round_at: now.mono,
             exchanges: Exchanges::default(),
+            settling: Settling::new(now),
         }
     }
 
@@ -220,6 +223,26 @@ impl Gossip {
         out.answer(stream, Message::ListPart(part));
     }
 
+    /// A correspondent wants the eligible list of an epoch ([ELI-10]).
+    pub(crate) fn roster(
+        &self,
+        context: &Context,
+        now: Now,
+        stream: StreamId,
+        ask: RosterAsk,
+        out: &mut Effects,
+    ) {
+        let today = context.network.scale.epoch_of(now.unix);
+        // Nobody has a relay compute what it is not sure of.
+        let is_known = context.view.is_settled(ask.epoch) || ask.epoch == today;
+        let list = is_known.then(|| context.view.eligible(&context.network, ask.epoch));
+        let part = match list.filter(|list| !list.is_empty()) {
+            Some(list) => RosterPart::of(&list.roster(), &ask),
+            None => RosterPart::none(),
+        };
+        out.answer(stream, Message::RosterPart(part));
+    }
+
     /// Does what is due.
     pub(crate) fn wake(&mut self, context: &mut Context, now: Now, out: &mut Effects) {
         if self.renew_at.is_some_and(|at| at <= now.mono) {
@@ -230,6 +253,7 @@ impl Gossip {
             // Nobody is given up for longer than a round: a link may work again unseen.
             context.gone.clear();
             refresh(context, now, out);
+            self.settling.wake(context, now, out);
             for partner in partners(context) {
                 self.open(context, now, partner, out);
             }
