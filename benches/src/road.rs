@@ -118,6 +118,7 @@ impl Person {
             network: Arc::clone(&network),
             sources: file.founders.iter().filter_map(source).collect(),
             pinned: Pinned::default(),
+            rosters: Vec::new(),
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         };
         let (courier, events) = Courier::start(config, tracker, stop.clone())?;
@@ -264,6 +265,7 @@ impl Person {
                 Event::Members(_)
                 | Event::NoMembers { .. }
                 | Event::SourcesDiffer { .. }
+                | Event::Roster { .. }
                 | Event::Pinned(_)
                 | Event::Waiting { .. }
                 | Event::Card { .. }

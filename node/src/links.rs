@@ -78,13 +78,14 @@ impl Serve for Gate {
         self.note_clock(&from);
         match asked.kind {
             FrameKind::OnionSmall | FrameKind::OnionLarge => self.onion(asked).await,
-            FrameKind::ListAsk => self.list(asked).await,
+            FrameKind::ListAsk | FrameKind::RosterAsk => self.list(asked).await,
             FrameKind::Hello
             | FrameKind::Refusal
             | FrameKind::Reconcile
             | FrameKind::Want
             | FrameKind::Records
             | FrameKind::ListPart
+            | FrameKind::RosterPart
             | FrameKind::OnionAnswerSmall
             | FrameKind::OnionAnswerLarge
             | FrameKind::Copy
@@ -200,6 +201,9 @@ impl Gate {
             Ok(message) => match self.ask_core(message, LIST_ASK_BYTES).await {
                 Ok(answer @ Message::ListPart(_)) => {
                     Answer::Frame(Frame::new(FrameKind::ListPart, answer.encode()))
+                }
+                Ok(answer @ Message::RosterPart(_)) => {
+                    Answer::Frame(Frame::new(FrameKind::RosterPart, answer.encode()))
                 }
                 Ok(_) => Answer::Refuse(refused(Refusal::TooBusy {
                     retry_after_ms: 1_000,
@@ -529,7 +533,7 @@ fn jitter() -> Duration {
 
 /// How long the rest of a path may take.
 const FORWARD_WAIT: Duration = Duration::from_secs(18);
-/// What a wish for the member list counts for.
+/// What a wish for the member list, or an eligible one, counts for.
 const LIST_ASK_BYTES: usize = 64;
 /// Requests that wait for the core at once; further ones are told *too busy*.
 const STREAMS_MAX: usize = 8_192;

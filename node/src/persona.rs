@@ -62,6 +62,7 @@ pub(crate) fn start(
         network: Arc::clone(&network),
         sources: Vec::new(),
         pinned: Pinned::default(),
+        rosters: Vec::new(),
         bind: SocketAddr::new(bind, 0),
     };
     let (courier, events) = Courier::start(config, tracker, stop.clone())?;

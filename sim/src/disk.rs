@@ -149,6 +149,7 @@ fn is_write(request: &StoreOp) -> bool {
         StoreOp::Put { .. }
         | StoreOp::Delete { .. }
         | StoreOp::PutCard { .. }
+        | StoreOp::PutRoster { .. }
         | StoreOp::Expire { .. } => true,
         StoreOp::Page { .. }
         | StoreOp::Have { .. }
@@ -157,6 +158,7 @@ fn is_write(request: &StoreOp) -> bool {
         | StoreOp::Usage
         | StoreOp::Cells { .. }
         | StoreOp::Inventory { .. }
+        | StoreOp::Rosters
         | StoreOp::Tags { .. } => false,
     }
 }

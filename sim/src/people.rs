@@ -36,6 +36,8 @@ pub struct LetterNo(pub u32);
 pub struct Person {
     pub(crate) client: Client,
     pub(crate) chance: Chance,
+    /// Delays of questions about eligible lists, which shall not change what letters a seed makes.
+    pub(crate) roster_chance: Chance,
     pub(crate) polled: Epoch,
     account: Account,
     salt: [u8; 32],
@@ -251,6 +253,7 @@ impl World {
         self.people.push(Person {
             client: Client::new(network, sources, Pinned::default(), machine, now),
             chance: Chance::new(seed, "person", person),
+            roster_chance: Chance::new(seed, "rosters of person", person),
             polled: self.network.scale.epoch_of(self.unix()),
             account: Account::from_seed(&seed_of(seed, "account", person)),
             salt: seed_of(seed, "salt", person),
@@ -290,7 +293,12 @@ impl World {
                     ask,
                     source,
                     question,
-                } => self.ask_list(person, ask, source, question),
+                } => self.ask_source(person, ask, source, Message::ListAsk(question)),
+                Effect::Roster {
+                    ask,
+                    source,
+                    question,
+                } => self.ask_source(person, ask, source, Message::RosterAsk(question)),
                 Effect::Report(event) => self.person_reported(person, event),
             }
         }
@@ -448,6 +456,7 @@ impl World {
             Event::Members(_)
             | Event::NoMembers { .. }
             | Event::SourcesDiffer { .. }
+            | Event::Roster { .. }
             | Event::Waiting { .. } => {}
         }
     }

@@ -138,7 +138,7 @@ impl World {
             match effect {
                 Effect::Ask(ask) => self.companion_asks(relay, life, &ask),
                 // It has no sources: its list is its relay's.
-                Effect::List { .. } => {}
+                Effect::List { .. } | Effect::Roster { .. } => {}
                 Effect::Report(event) => self.companion_reported(relay, life, &event),
             }
         }

@@ -11,7 +11,6 @@ use swarm_proto::client::{AskFailure, AskId, Input as Told, Request, Source, jud
 use swarm_proto::effects::{Input, Origin, StreamId};
 use swarm_proto::envelope::SizeClass;
 use swarm_proto::wire::Message;
-use swarm_proto::wire::members::ListAsk;
 use swarm_proto::wire::refusal::Refusal;
 use swarm_proto::wire::verify::{Judge, Via};
 
@@ -50,11 +49,21 @@ pub(crate) struct Trip {
     path: Vec<u32>,
     /// Where it is, or was last.
     hop: usize,
-    /// What was asked through an onion; `None` for a direct question.
-    request: Option<Request>,
+    wanted: Thing,
     /// The hash of the key that the answer will be sealed with.
     reply_key_hash: [u8; 32],
     load: Load,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+enum Thing {
+    /// Something of a holder, through an onion.
+    Mail(Request),
+    /// The member list, directly.
+    List,
+    /// An eligible list, directly.
+    Roster,
 }
 
 #[derive(Debug)]
@@ -93,24 +102,35 @@ impl World {
             ask,
             path,
             hop: 0,
-            request: Some(request),
+            wanted: Thing::Mail(request),
             reply_key_hash,
             load: Load::There(message),
         };
         self.go(asker.node(), trip);
     }
 
-    /// Asks a relay for its member list over a direct, anonymous link.
-    pub(crate) fn ask_list(&mut self, person: u32, ask: AskId, source: Source, question: ListAsk) {
+    /// Asks a relay for the member list, or an eligible one, over a direct, anonymous link.
+    pub(crate) fn ask_source(
+        &mut self,
+        person: u32,
+        ask: AskId,
+        source: Source,
+        question: Message,
+    ) {
+        let is_roster = matches!(question, Message::RosterAsk(_));
         let path = self.number_of(&source.key.node_id()).into_iter().collect();
         let trip = Trip {
             asker: Asker::Person(person),
             ask,
             path,
             hop: 0,
-            request: None,
+            wanted: if is_roster {
+                Thing::Roster
+            } else {
+                Thing::List
+            },
             reply_key_hash: [0; 32],
-            load: Load::There(Message::ListAsk(question)),
+            load: Load::There(question),
         };
         self.go(Node::Person(person), trip);
     }
@@ -163,12 +183,11 @@ impl World {
             network: self.network_id,
             me: host.id,
         };
-        let via = if trip.request.is_some() {
-            Via::Onion {
+        let via = match trip.wanted {
+            Thing::Mail(_) => Via::Onion {
                 reply_key_hash: trip.reply_key_hash,
-            }
-        } else {
-            Via::Client
+            },
+            Thing::List | Thing::Roster => Via::Client,
         };
         let failed = Load::Back(Err(AskFailure::Senseless));
         let Load::There(message) = std::mem::replace(&mut trip.load, failed) else {
@@ -247,13 +266,24 @@ impl World {
             return;
         };
         let ask = trip.ask;
-        let Some(request) = trip.request else {
-            let part = match answer {
-                Ok(Message::ListPart(part)) => judge_list(part, &self.network, &*self.crypto),
-                Ok(_) | Err(_) => None,
-            };
-            self.tell_asker(trip.asker, Told::Listed { ask, part });
-            return;
+        let request = match trip.wanted {
+            Thing::Mail(request) => request,
+            Thing::List => {
+                let part = match answer {
+                    Ok(Message::ListPart(part)) => judge_list(part, &self.network, &*self.crypto),
+                    Ok(_) | Err(_) => None,
+                };
+                self.tell_asker(trip.asker, Told::Listed { ask, part });
+                return;
+            }
+            Thing::Roster => {
+                let part = match answer {
+                    Ok(Message::RosterPart(part)) => Some(part),
+                    Ok(_) | Err(_) => None,
+                };
+                self.tell_asker(trip.asker, Told::Rostered { ask, part });
+                return;
+            }
         };
         let network = Arc::clone(&self.network);
         let answer = answer.and_then(|message| {
@@ -288,7 +318,10 @@ impl World {
         let chance = match trip.asker {
             Asker::Person(person) => {
                 let person = self.people.get_mut(index(person));
-                person.map(|person| &mut person.chance)
+                person.map(|person| match trip.wanted {
+                    Thing::Roster => &mut person.roster_chance,
+                    Thing::Mail(_) | Thing::List => &mut person.chance,
+                })
             }
             Asker::Persona { relay, .. } => {
                 let host = self.hosts.get_mut(index(relay));

@@ -301,6 +301,10 @@ pub(crate) enum Ticket {
     Inventory(Key),
     /// What is swept.
     Sweep(SweepKey),
+    /// The eligible lists that are kept.
+    Rosters,
+    /// The eligible list of an epoch, to be kept.
+    Roster { epoch: Epoch },
     /// The envelope of a loss.
     Loss(Box<Shown>),
     /// A row that a sibling lacks.

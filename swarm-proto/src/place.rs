@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use crate::hash;
 use crate::id::{MailboxAddress, NodeId};
 use crate::limits;
-use crate::members::{Eligible, Member, Subnet};
+use crate::members::{Eligible, Seat, Subnet};
 use crate::network::Network;
 use crate::time::Epoch;
 
@@ -110,11 +110,9 @@ fn ranks(eligible: &Eligible, place: &Place) -> Vec<Rank> {
     eligible
         .names()
         .iter()
-        .zip(eligible.iter())
+        .zip(eligible.ids())
         .zip(0_u32..)
-        .filter(|((_, member), _)| {
-            place.prefix_bits == 0 || district("poste district", &member.id().0) == home
-        })
+        .filter(|((_, id), _)| place.prefix_bits == 0 || district("poste district", &id.0) == home)
         .map(|((name, _), index)| (siphash_2_4(key, *name), index))
         .collect()
 }
@@ -171,21 +169,19 @@ fn walk(eligible: &Eligible, ranks: &[Rank], per_set: u16, count: usize) -> Vec<
         if taken.len() >= count {
             break;
         }
-        let Some(member) = usize::try_from(*index).ok().and_then(|at| eligible.at(at)) else {
+        let Some(seat) = usize::try_from(*index).ok().and_then(|at| eligible.at(at)) else {
             continue;
         };
-        if per_set == 0 || has_room(member, &used, usize::from(per_set)) {
-            used.extend(member.record().subnets_small());
-            taken.push(member.id());
+        if per_set == 0 || has_room(seat, &used, usize::from(per_set)) {
+            used.extend(seat.subnets());
+            taken.push(seat.id());
         }
     }
     taken
 }
 
-fn has_room(member: &Member, used: &[Subnet], per_set: usize) -> bool {
-    member
-        .record()
-        .subnets_small()
+fn has_room(seat: &Seat, used: &[Subnet], per_set: usize) -> bool {
+    seat.subnets()
         .all(|subnet| used.iter().filter(|other| **other == subnet).count() < per_set)
 }
 
@@ -406,7 +402,10 @@ mod tests {
                 let ranked = ranked(&eligible, &place, per_set, 60);
                 let subnets: BTreeSet<Subnet> = ranked
                     .iter()
-                    .flat_map(|id| eligible.find(id).unwrap().record().subnets_small())
+                    .flat_map(|id| {
+                        let at = eligible.ids().position(|one| one == *id).unwrap();
+                        eligible.at(at).unwrap().subnets()
+                    })
                     .collect();
                 (ranked.len(), subnets.len())
             };

@@ -294,6 +294,7 @@ impl Relay {
         let salt = verified.reply_key_hash;
         match verified.message {
             Message::ListAsk(ask) => self.gossip.list(context, stream, ask, out),
+            Message::RosterAsk(ask) => self.gossip.roster(context, now, stream, ask, out),
             Message::Deposit(deposit) => self.deposits.deposit(context, now, stream, deposit, out),
             Message::Fetch(asked) => fetch::fetch(context, now, stream, &asked, salt, out),
             Message::Delete(erase) => owner::erase(context, now, Some(stream), erase, out),
@@ -304,6 +305,7 @@ impl Relay {
             | Message::Want(_)
             | Message::Records(_)
             | Message::ListPart(_)
+            | Message::RosterPart(_)
             | Message::Copy(_)
             | Message::Copied(_)
             | Message::Erase(_)
@@ -371,6 +373,8 @@ impl Relay {
             Message::Refusal(_)
             | Message::ListAsk(_)
             | Message::ListPart(_)
+            | Message::RosterAsk(_)
+            | Message::RosterPart(_)
             | Message::Deposit(_)
             | Message::Fetch(_)
             | Message::Delete(_)
@@ -414,6 +418,8 @@ impl Relay {
                 owner::erased(context, now, stream, &erase, &done, out);
             }
             Ticket::Expire { hour } => self.expiry.expired(now, hour, &done, out),
+            Ticket::Rosters => self.gossip.settling.read(context, now, done),
+            Ticket::Roster { epoch } => self.gossip.settling.kept(epoch, &done),
             Ticket::Cells => self.repair.cells(context, now, done),
             Ticket::Inventory(key) => self.repair.inventory(context, now, key, done, out),
             Ticket::Sweep(key) => self.sweeps.tags(context, now, key, done, out),

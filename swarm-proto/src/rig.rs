@@ -37,6 +37,7 @@ use crate::store::{
 use crate::time::{Hour, Instant, Now, Tick};
 use crate::wire::Message;
 use crate::wire::mailbox::{CardAsk, CardPut, Deposit, Erase, Fetch};
+use crate::wire::members::{RosterAsk, RosterPart};
 use crate::wire::verify::{Judge, Via};
 
 /// One relay and its surroundings.
@@ -105,9 +106,16 @@ pub(crate) struct Rig {
     pub(crate) cut: BTreeSet<(usize, usize)>,
     /// Whether a relay notices that it cannot reach another.
     pub(crate) misses: bool,
+    /// What relays answer in the place of what their machines say of eligible lists.
+    pub(crate) lies: BTreeMap<usize, RosterLie>,
+    /// What the correspondent asked about eligible lists, and whom.
+    pub(crate) roster_asks: Vec<(usize, RosterAsk)>,
     queue: VecDeque<(usize, Input)>,
     next_stream: u64,
 }
+
+/// What is answered to a question, instead of the truth.
+pub(crate) type RosterLie = fn(RosterAsk, Option<RosterPart>) -> Option<RosterPart>;
 
 /// A mailbox and its secrets.
 pub(crate) struct Owner {
@@ -189,6 +197,8 @@ impl Rig {
             sent: Vec::new(),
             cut: BTreeSet::new(),
             misses: false,
+            lies: BTreeMap::new(),
+            roster_asks: Vec::new(),
             queue: VecDeque::new(),
             next_stream: 0,
             network,
@@ -684,6 +694,11 @@ impl Rig {
                     source,
                     question,
                 } => self.list(ask, &source, question),
+                client::Effect::Roster {
+                    ask,
+                    source,
+                    question,
+                } => self.roster(ask, &source, question),
                 client::Effect::Ask(ask) => {
                     let person = self.person.as_mut().unwrap();
                     person.asks.push(ask.clone());
@@ -709,6 +724,22 @@ impl Rig {
             None
         };
         self.person(client::Input::Listed { ask, part });
+    }
+
+    fn roster(&mut self, ask: AskId, source: &Source, question: RosterAsk) {
+        let at = self.index(&source.key.node_id());
+        self.roster_asks.push((at, question));
+        let mut part = None;
+        if self.nodes[at].up {
+            let stream = self.ask(at, Message::RosterAsk(question));
+            if let Some(Message::RosterPart(answer)) = self.answer(stream) {
+                part = Some(answer.clone());
+            }
+        }
+        if let Some(lie) = self.lies.get(&at) {
+            part = lie(question, part);
+        }
+        self.person(client::Input::Rostered { ask, part });
     }
 
     fn onion(&mut self, ask: Ask) {

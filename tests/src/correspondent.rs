@@ -72,6 +72,7 @@ impl Correspondent {
             network: Arc::clone(&network),
             sources: sources.collect(),
             pinned: Pinned::default(),
+            rosters: Vec::new(),
             bind: SocketAddr::from(([127, 0, 1, seed], 0)),
         };
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -315,7 +316,10 @@ async fn listen(
                 members.send_replace(Some(Arc::clone(known)));
                 continue;
             }
-            Event::NoMembers { .. } | Event::SourcesDiffer { .. } | Event::Pinned(_) => continue,
+            Event::NoMembers { .. }
+            | Event::SourcesDiffer { .. }
+            | Event::Roster { .. }
+            | Event::Pinned(_) => continue,
         };
         let mut waiting = lock(&waiting);
         if let Some(tell) = waiting.get(&id) {

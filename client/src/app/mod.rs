@@ -6,6 +6,7 @@
 pub mod failure;
 mod pins;
 pub mod road;
+mod rosters;
 pub mod visit;
 
 use std::collections::BTreeMap;

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use swarm_proto::client::{Command, CommandId, Event, Pinned};
+use swarm_proto::members::Roster;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{App, Failure, pins};
-use crate::home::PathState;
+use crate::home::{KnownRoster, PathState};
 use poste_link::courier::{Courier, CourierConfig, Secrets};
 
 /// An open way into the network.
@@ -29,6 +30,8 @@ pub struct Road {
     /// In words why there is no list that can be used, when that was last found out.
     pub(super) unready: Option<String>,
     pinned: Option<Pinned>,
+    /// Eligible lists that are not kept yet; as many as epochs that mail lives.
+    learned: Vec<KnownRoster>,
 }
 
 impl Road {
@@ -50,10 +53,14 @@ impl Road {
         let state = app.home.view()?.load::<PathState>(PathState::KEY)?;
         // Pins of another version are drawn anew.
         let pinned = state.and_then(|state| pins::read(&state).ok());
+        // One that cannot be read is asked for again.
+        let known = app.home.view()?.list::<KnownRoster>()?.rows;
+        let rosters = known.into_iter().map(|known| (known.roster, known.at));
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let config = CourierConfig {
             network: Arc::clone(&app.network),
             pinned: pinned.unwrap_or_default(),
+            rosters: rosters.collect(),
             bind: SocketAddr::new(ip, 0),
             sources: sources.clone(),
         };
@@ -68,6 +75,7 @@ impl Road {
             members: None,
             unready: None,
             pinned: None,
+            learned: Vec::new(),
         })
     }
 
@@ -124,6 +132,11 @@ impl Road {
         self.pinned.take().map(|pinned| pins::keep(&pinned))
     }
 
+    /// Eligible lists that were learned and are not kept yet.
+    pub(super) fn take_rosters(&mut self) -> Vec<KnownRoster> {
+        std::mem::take(&mut self.learned)
+    }
+
     fn hear(&mut self, event: Event, told: &mut Vec<Event>) {
         match event {
             Event::Members(members) => self.members = Some(members.len()),
@@ -141,6 +154,14 @@ impl Road {
                     "{sources} relays gave member lists that differ too much to choose guards: of {named} members \
                      {shared} are in all of them"
                 ));
+            }
+            Event::Roster { roster, at } => {
+                let epoch = roster.epoch();
+                self.learned.retain(|one| one.roster.epoch() != epoch);
+                self.learned.push(KnownRoster {
+                    roster: Roster::clone(&roster),
+                    at,
+                });
             }
             Event::Pinned(pinned) => self.pinned = Some(pinned),
             Event::Stored { .. }

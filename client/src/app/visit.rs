@@ -15,7 +15,7 @@ use swarm_proto::time::UnixTime;
 use swarm_proto::wire::refusal::{Refusal, name_of};
 
 use super::road::Road;
-use super::{App, Failure};
+use super::{App, Failure, rosters};
 use crate::conversation::letter::LetterId;
 use crate::home::Record;
 use crate::inbox::Received;
@@ -124,18 +124,26 @@ impl<'a> Visit<'a> {
             self.witness.stage(Stage::Members(self.road.sources));
         }
         let ready = self.road.ready(Instant::now() + PATIENCE).await;
-        self.keep_pins()?;
+        self.keep_learned()?;
         Ok((!ready).then(|| {
             let why = self.road.unready.clone();
             why.unwrap_or_else(|| "no relay gave the member list".to_owned())
         }))
     }
 
-    fn keep_pins(&mut self) -> Result<(), Failure> {
-        match self.road.take_pins() {
-            Some(state) => Ok(self.app.home.change(|change| change.put(&state))?),
-            None => Ok(()),
+    /// Keeps what the machine chose and learned of the network since it was last asked.
+    fn keep_learned(&mut self) -> Result<(), Failure> {
+        let (pins, learned) = (self.road.take_pins(), self.road.take_rosters());
+        if pins.is_none() && learned.is_empty() {
+            return Ok(());
         }
+        let today = self.app.scale().epoch_of(unix_now());
+        Ok(self.app.home.change(|change| {
+            if let Some(pins) = pins {
+                change.put(&pins)?;
+            }
+            rosters::keep(change, &learned, today)
+        })?)
     }
 
     /// Letters and acknowledgements that are not stored, the oldest first. `all`: also those that are not to be

@@ -21,7 +21,7 @@ use swarm_proto::wire::codec::{Malformed, Reader, Writer};
 use zeroize::Zeroizing;
 
 pub use rows::{Change, Listing, View};
-pub use small::{PathState, Setting};
+pub use small::{KnownRoster, PathState, Setting};
 pub use wrap::{Unlock, Work, create_key_file, read_key_file};
 
 use rows::RowKeys;
@@ -164,6 +164,8 @@ pub enum Table {
     Seen,
     /// Guards and other state of path choice: one row.
     Path,
+    /// Who may hold mail of each epoch: a row for each of the last 32.
+    Rosters,
     /// How far each mailbox was read.
     Cursors,
     /// What the user chose.
@@ -172,7 +174,7 @@ pub enum Table {
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Identity,
         Self::Contacts,
         Self::Outbox,
@@ -180,6 +182,7 @@ impl Table {
         Self::Inbox,
         Self::Seen,
         Self::Path,
+        Self::Rosters,
         Self::Cursors,
         Self::Settings,
     ];
@@ -194,6 +197,7 @@ impl Table {
             Self::Inbox => "inbox",
             Self::Seen => "seen",
             Self::Path => "path",
+            Self::Rosters => "rosters",
             Self::Cursors => "cursors",
             Self::Settings => "settings",
         }
@@ -208,6 +212,8 @@ impl Table {
             // About 330 MB of sealed large letters.
             Self::Outbox => 10_000,
             Self::Inbox => 1_000_000,
+            // As long as mail lives, and a few that wait to be removed.
+            Self::Rosters => 40,
             // 30 days of 30,000 envelopes a day, each with its letter's id.
             Self::Seen => 2_000_000,
             // 31 epochs of a thousand mailboxes.

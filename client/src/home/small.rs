@@ -1,6 +1,8 @@
-//! Rows without a module of their own: the state of path choice, and what the user chose.
+//! Rows without a module of their own: the state of path choice, who may hold, and what the user chose.
 
 use bytes::Bytes;
+use swarm_proto::members::Roster;
+use swarm_proto::time::UnixTime;
 use swarm_proto::wire::codec::{Malformed, Reader, Writer};
 
 use super::{Record, Table};
@@ -31,6 +33,35 @@ impl Record for PathState {
     fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
         Ok(Self {
             bytes: reader.rest(),
+        })
+    }
+}
+
+/// Who may hold mail of an epoch, as sources of the member list said at some moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownRoster {
+    /// The names.
+    pub roster: Roster,
+    /// When they were learned.
+    pub at: UnixTime,
+}
+
+impl Record for KnownRoster {
+    const TABLE: Table = Table::Rosters;
+
+    fn key(&self) -> Vec<u8> {
+        self.roster.epoch().0.to_be_bytes().to_vec()
+    }
+
+    fn encode(&self, writer: &mut Writer) {
+        writer.u64(self.at.0);
+        self.roster.encode(writer);
+    }
+
+    fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(Self {
+            at: UnixTime(reader.u64("roster learned")?),
+            roster: Roster::decode(reader)?,
         })
     }
 }

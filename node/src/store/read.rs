@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableError};
 use swarm_proto::id::{EnvelopeId, MailboxAddress};
 use swarm_proto::store::{
     Card, Cursor, MailboxKeys, Page, StoreDone, StoreOp, StoredRow, page_fingerprint,
 };
-use swarm_proto::time::Hour;
+use swarm_proto::time::{Epoch, Hour};
 
 use super::catalog::Catalog;
 use super::schema::{
     DayTable, Definition, Place, Span, TableName, decode_box, decode_card, decode_index_key,
-    decode_row,
+    decode_row, decode_u32,
 };
 use super::{StoreFailure, inventory};
 
@@ -199,6 +200,16 @@ pub(super) fn card(
     Ok(None)
 }
 
+/// All eligible lists.
+fn rosters(source: &mut impl Source) -> Result<Vec<(Epoch, Bytes)>, StoreFailure> {
+    let mut lists = Vec::new();
+    source.scan(TableName::Rosters, &[], &[0xff; 4], &mut |key, value| {
+        lists.push((Epoch(decode_u32(key)?), Bytes::copy_from_slice(value)));
+        Ok(())
+    })?;
+    Ok(lists)
+}
+
 /// Answers an operation that changes nothing; `None` for one that does.
 pub(super) fn answer(
     source: &mut impl Source,
@@ -241,7 +252,9 @@ pub(super) fn answer(
             key,
             items_max,
         } => inventory::tags(source, catalog, swept, *cell_bits, key, *items_max)?,
-        StoreOp::Put { .. }
+        StoreOp::Rosters => StoreDone::Rosters(rosters(source)?),
+        StoreOp::PutRoster { .. }
+        | StoreOp::Put { .. }
         | StoreOp::Delete { .. }
         | StoreOp::PutCard { .. }
         | StoreOp::Expire { .. } => return Ok(None),

@@ -192,7 +192,11 @@ impl<D: Disk> Engine<D> {
     fn refuse_what_grows(tasks: Vec<Task>) -> Vec<Task> {
         let mut rest = Vec::new();
         for task in tasks {
-            if matches!(task.op, StoreOp::Put { .. } | StoreOp::PutCard { .. }) {
+            let grows = matches!(
+                task.op,
+                StoreOp::Put { .. } | StoreOp::PutCard { .. } | StoreOp::PutRoster { .. }
+            );
+            if grows {
                 task.answer.give(StoreDone::NotKept(NotKept::DiskFull));
             } else {
                 rest.push(task);
@@ -364,7 +368,7 @@ impl Touched {
             StoreOp::PutCard { keys, .. } => {
                 self.mailboxes.insert(keys.address());
             }
-            StoreOp::Expire { .. } => self.everything = true,
+            StoreOp::Expire { .. } | StoreOp::PutRoster { .. } => self.everything = true,
             StoreOp::Page { .. }
             | StoreOp::Have { .. }
             | StoreOp::Read { .. }
@@ -372,6 +376,7 @@ impl Touched {
             | StoreOp::Usage
             | StoreOp::Cells { .. }
             | StoreOp::Inventory { .. }
+            | StoreOp::Rosters
             | StoreOp::Tags { .. } => return,
         }
         self.something = true;
@@ -389,7 +394,9 @@ impl Touched {
                 | StoreOp::Cells { .. }
                 | StoreOp::Inventory { .. }
                 | StoreOp::Tags { .. } => self.something,
-                StoreOp::Put { .. }
+                StoreOp::Rosters => false,
+                StoreOp::PutRoster { .. }
+                | StoreOp::Put { .. }
                 | StoreOp::Delete { .. }
                 | StoreOp::PutCard { .. }
                 | StoreOp::Expire { .. } => true,
@@ -406,8 +413,10 @@ fn is_read(op: &StoreOp) -> bool {
         | StoreOp::Usage
         | StoreOp::Cells { .. }
         | StoreOp::Inventory { .. }
+        | StoreOp::Rosters
         | StoreOp::Tags { .. } => true,
-        StoreOp::Put { .. }
+        StoreOp::PutRoster { .. }
+        | StoreOp::Put { .. }
         | StoreOp::Delete { .. }
         | StoreOp::PutCard { .. }
         | StoreOp::Expire { .. } => false,

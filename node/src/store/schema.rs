@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | `meta` | `schema`, `expired` | u32 |
 //! | `hours` | hour | [`HourRecord`] |
+//! | `rosters` | epoch | its eligible list: node id, two subnets of 8 bytes each, for each member |
 //! | `rows HOUR PART` | sequence (8) | row ([ROW-1]) |
 //! | `ids DAY` | envelope id | [`Place`] |
 //! | `index DAY` | address, arrival, id | [`Place`] |
@@ -47,6 +48,8 @@ pub(super) enum TableName {
     Meta,
     /// What each hour holds.
     Hours,
+    /// Eligible lists of epochs.
+    Rosters,
     /// Rows that end at one hour.
     Rows {
         /// Their end.
@@ -111,6 +114,7 @@ impl fmt::Display for TableName {
         match self {
             Self::Meta => f.write_str("meta"),
             Self::Hours => f.write_str("hours"),
+            Self::Rosters => f.write_str("rosters"),
             Self::Rows { hour, part } => write!(f, "rows {hour} {part}"),
             Self::Day { kind, day } => write!(f, "{} {day}", kind.word()),
         }
@@ -127,6 +131,7 @@ impl TableName {
         match (word, first, second) {
             ("meta", None, None) => Some(Self::Meta),
             ("hours", None, None) => Some(Self::Hours),
+            ("rosters", None, None) => Some(Self::Rosters),
             ("rows", Some(hour), Some(part)) => Some(Self::Rows { hour, part }),
             (word, Some(day), None) => {
                 let kind = DayTable::ALL.into_iter().find(|kind| kind.word() == word)?;
@@ -139,7 +144,7 @@ impl TableName {
     /// Whether nothing in this table lives on after `expired`.
     pub(super) fn is_dead(self, expired: Hour) -> bool {
         match self {
-            Self::Meta | Self::Hours => false,
+            Self::Meta | Self::Hours | Self::Rosters => false,
             Self::Rows { hour, .. } => hour <= expired.0,
             Self::Day { day, .. } => {
                 let last = day.saturating_mul(DAY_HOURS).saturating_add(DAY_HOURS - 1);
@@ -412,9 +417,9 @@ mod tests {
             hour: 480_017,
             part: 3,
         };
-        for name in days
-            .into_iter()
-            .chain([rows, TableName::Meta, TableName::Hours])
+        for name in
+            days.into_iter()
+                .chain([rows, TableName::Meta, TableName::Hours, TableName::Rosters])
         {
             assert_eq!(TableName::parse(&name.to_string()), Some(name));
         }

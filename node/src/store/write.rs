@@ -15,7 +15,7 @@ use super::catalog::Catalog;
 use super::read::{self, Each, Source, View, scan_table};
 use super::schema::{
     DayTable, Definition, HourRecord, PART_BYTES, Place, SCHEMA_VERSION, Span, TableName, day_of,
-    decode_tombstone, encode_box, encode_card, encode_row, encode_tombstone, index_key,
+    decode_tombstone, decode_u32, encode_box, encode_card, encode_row, encode_tombstone, index_key,
     tombstone_key,
 };
 
@@ -88,6 +88,11 @@ impl<'txn> Group<'txn> {
             StoreOp::Delete { tombstone, epoch } => self.delete(tombstone, *epoch),
             StoreOp::PutCard { keys, card, epoch } => self.put_card(keys, card, *epoch),
             StoreOp::Expire { hour } => self.expire(*hour),
+            StoreOp::PutRoster {
+                epoch,
+                list,
+                oldest,
+            } => self.put_roster(*epoch, list, *oldest),
             StoreOp::Page { .. }
             | StoreOp::Have { .. }
             | StoreOp::Read { .. }
@@ -95,6 +100,7 @@ impl<'txn> Group<'txn> {
             | StoreOp::Usage
             | StoreOp::Cells { .. }
             | StoreOp::Inventory { .. }
+            | StoreOp::Rosters
             | StoreOp::Tags { .. } => return self.read(op),
         };
         match done {
@@ -264,6 +270,22 @@ impl<'txn> Group<'txn> {
             hour.cards += 1;
         });
         Ok(StoreDone::CardKept)
+    }
+
+    /// Lists are few and bounded by the longest member list, so no budget weighs them ([STO-9]).
+    fn put_roster(&mut self, epoch: Epoch, list: &[u8], oldest: Epoch) -> Result<StoreDone, Stop> {
+        self.insert(TableName::Rosters, &epoch.0.to_be_bytes(), list)?;
+        let mut old = Vec::new();
+        let last = oldest.0.saturating_sub(1).to_be_bytes();
+        let note = &mut |key: &[u8], _: &[u8]| {
+            old.extend((decode_u32(key)? < oldest.0).then(|| key.to_vec()));
+            Ok(())
+        };
+        self.tables.scan(TableName::Rosters, &[], &last, note)?;
+        for key in old {
+            self.remove(TableName::Rosters, &key)?;
+        }
+        Ok(StoreDone::RosterKept)
     }
 
     fn expire(&mut self, hour: Hour) -> Result<StoreDone, Stop> {

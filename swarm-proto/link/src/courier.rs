@@ -21,7 +21,7 @@ use swarm_proto::crypto::{OnionPublicKey, SecretKey};
 use swarm_proto::id::NodeId;
 use swarm_proto::kem::PureCrypto;
 use swarm_proto::mailbox::statements::{AskTerms, FetchTerms, Statements};
-use swarm_proto::members::Snapshot;
+use swarm_proto::members::{Roster, Snapshot};
 use swarm_proto::network::Network;
 use swarm_proto::onion::build::{Draft, Hop, Shape};
 use swarm_proto::onion::reply::Replies;
@@ -30,7 +30,7 @@ use swarm_proto::time::{Instant, Now, UnixTime};
 use swarm_proto::wire::Message;
 use swarm_proto::wire::frames::FrameKind;
 use swarm_proto::wire::mailbox::{CardAsk, Fetch};
-use swarm_proto::wire::members::ListAsk;
+use swarm_proto::wire::members::{ListAsk, RosterAsk, RosterPart};
 use swarm_proto::wire::refusal::Refusal;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +54,8 @@ pub struct CourierConfig {
     pub sources: Vec<Source>,
     /// The pins of earlier days.
     pub pinned: Pinned,
+    /// Eligible lists that were learned on earlier days, with when.
+    pub rosters: Vec<(Roster, UnixTime)>,
     /// The local address to send from; port 0 lets the system choose.
     pub bind: SocketAddr,
 }
@@ -114,13 +116,16 @@ impl Courier {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|_| CourierFailure::Random)?;
         let start = StdInstant::now();
-        let client = Client::new(
+        let mut client = Client::new(
             Arc::clone(&config.network),
             config.sources,
             config.pinned,
             seed,
             read_clocks(start),
         );
+        for (roster, at) in config.rosters {
+            client.remember(roster, at);
+        }
         let (wanted, asked) = mpsc::channel(COMMANDS_MAX);
         let (events, told) = mpsc::channel(EVENTS_MAX);
         let (answers, answered) = mpsc::channel(ANSWERS_MAX);
@@ -225,6 +230,20 @@ impl Driver {
                     Input::Listed {
                         ask,
                         part: road.list(source, question).await,
+                    }
+                });
+                true
+            }
+            Effect::Roster {
+                ask,
+                source,
+                question,
+            } => {
+                let road = Arc::clone(&self.road);
+                self.spawn(async move {
+                    Input::Rostered {
+                        ask,
+                        part: road.roster(source, question).await,
                     }
                 });
                 true
@@ -389,22 +408,44 @@ impl Road {
     }
 
     async fn list(&self, source: Source, question: ListAsk) -> Option<JudgedPart> {
+        let answer = self
+            .ask_source(source, FrameKind::ListAsk, &Message::ListAsk(question))
+            .await?;
+        match answer {
+            Message::ListPart(part) => judge_list(part, &self.network, &self.crypto),
+            _ => None,
+        }
+    }
+
+    async fn roster(&self, source: Source, question: RosterAsk) -> Option<RosterPart> {
+        let answer = self
+            .ask_source(source, FrameKind::RosterAsk, &Message::RosterAsk(question))
+            .await?;
+        match answer {
+            Message::RosterPart(part) => Some(part),
+            _ => None,
+        }
+    }
+
+    /// Asks a relay over a link of its own, without an onion.
+    async fn ask_source(
+        &self,
+        source: Source,
+        kind: FrameKind,
+        question: &Message,
+    ) -> Option<Message> {
         let addr = SocketAddr::new(source.address.ip(), source.address.port());
         let target = Target {
             key: source.key,
             addr,
         };
-        let frame = Frame::new(FrameKind::ListAsk, Message::ListAsk(question).encode());
-        let answer = match self.links.ask(target, &frame, LIST_WAIT).await {
-            Ok(answer) => answer,
+        let frame = Frame::new(kind, question.encode());
+        match self.links.ask(target, &frame, LIST_WAIT).await {
+            Ok(answer) => Message::decode(answer.kind.code(), answer.body).ok(),
             Err(failure) => {
-                tracing::debug!(source = %source.key, %failure, "no member list");
-                return None;
+                tracing::debug!(source = %source.key, %failure, "a source does not answer");
+                None
             }
-        };
-        match Message::decode(answer.kind.code(), answer.body) {
-            Ok(Message::ListPart(part)) => judge_list(part, &self.network, &self.crypto),
-            _ => None,
         }
     }
 }
@@ -420,6 +461,7 @@ fn ended(event: &Event) -> Option<CommandId> {
         Event::Members(_)
         | Event::NoMembers { .. }
         | Event::SourcesDiffer { .. }
+        | Event::Roster { .. }
         | Event::Pinned(_)
         | Event::Waiting { .. } => None,
     }

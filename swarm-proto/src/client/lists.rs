@@ -17,7 +17,7 @@ use crate::id::{NodeId, NodeKey};
 use crate::limits;
 use crate::members::{Inserted, Snapshot, VerifiedRecord};
 use crate::network::Network;
-use crate::time::{Instant, Now};
+use crate::time::{Epoch, Instant, Now};
 use crate::wire::members::{ListAsk, ListPart};
 
 /// The sources, and what they have given at this look.
@@ -29,6 +29,10 @@ pub(super) struct Lists {
     answered: BTreeSet<NodeKey>,
     /// Whom each source has named; at most [`limits::MEMBERS_MAX`] for each, and only for as long as it is asked.
     named: BTreeMap<NodeKey, BTreeSet<NodeId>>,
+    /// Those of them that answered at the last look that led to a list, founders first.
+    alive: Vec<Source>,
+    /// A list that is there and waits for the M(e) of this epoch; whether it is news.
+    loaded: Option<(Epoch, bool)>,
     /// What the last comparison came to.
     differ: bool,
     /// Looks in a row that led to no list, or to lists that differ.
@@ -53,6 +57,8 @@ impl Lists {
             loading: BTreeMap::new(),
             answered: BTreeSet::new(),
             named: BTreeMap::new(),
+            alive: Vec::new(),
+            loaded: None,
             differ: false,
             vain: 0,
             due: now.mono,
@@ -65,7 +71,13 @@ impl Lists {
         ends.min().map_or(self.due, |ends| ends.min(self.due))
     }
 
-    fn needed(&self) -> usize {
+    /// Whom to ask for more than the list.
+    pub(super) fn alive(&self) -> &[Source] {
+        &self.alive
+    }
+
+    /// How many must have answered.
+    pub(super) fn needed(&self) -> usize {
         self.sources.len().min(SOURCES_NEEDED)
     }
 
@@ -115,6 +127,16 @@ impl Lists {
         }
     }
 
+    /// Notes who has answered at this look.
+    fn remember_alive(&mut self, network: &Network) {
+        let answered = self.sources.iter();
+        let answered = answered.filter(|source| self.answered.contains(&source.key));
+        let mut alive: Vec<Source> = answered.copied().collect();
+        alive.sort_by_key(|source| !is_founder(network, &source.key));
+        alive.truncate(SOURCES_ASKED);
+        self.alive = alive;
+    }
+
     /// How many members the lists of those that answered name between them, and how many all of them do.
     fn compare(&self) -> (usize, usize) {
         let mut times: BTreeMap<NodeId, usize> = BTreeMap::new();
@@ -149,7 +171,8 @@ impl Client {
     /// Asks some of the sources for the member list, each for the whole of it.
     fn load_list(&mut self, now: Now, out: &mut Vec<Effect>) {
         // At the first start all that were asked are waited for, but not for longer than this.
-        if !self.ready && self.lists.is_enough() && self.lists.founders_heard(&self.network) {
+        let is_there = self.lists.is_enough() && self.lists.founders_heard(&self.network);
+        if !self.ready && is_there && self.lists.loaded.is_none() {
             self.list_loaded(now, out);
         }
         let again = if self.ready && (!self.lists.differ || self.has_guard()) {
@@ -160,6 +183,9 @@ impl Client {
             retry_after(self.lists.vain)
         };
         self.lists.due = now.mono.plus(again);
+        if self.lists.loaded.is_some() {
+            return;
+        }
         if self.lists.loading.is_empty() {
             self.lists.forget_answers();
         } else if self.ready {
@@ -238,7 +264,8 @@ impl Client {
         }
         // Whoever has guards needs the list and not its agreement: three are enough for that.
         let has_pins = !self.pinned.guards.is_empty();
-        if self.lists.loading.is_empty() || (has_pins && !self.ready && self.lists.is_enough()) {
+        let is_wanted = !self.ready && self.lists.loaded.is_none();
+        if self.lists.loading.is_empty() || (has_pins && is_wanted && self.lists.is_enough()) {
             self.list_loaded(now, out);
         }
     }
@@ -266,21 +293,40 @@ impl Client {
                 return;
             }
         }
+        self.lists.remember_alive(&self.network);
         if self.lists.loading.is_empty() {
             self.lists.forget_answers();
         }
-        if is_news || !self.ready {
-            out.push(Effect::Report(Event::Members(self.view.snapshot())));
-        }
-        self.ready = true;
         if !self.lists.differ {
             // A whole list was fetched, and the sources agree that it is whole: a relay that turns up later
             // with an old date was not there before ([LST-2]). While they differ, some of the others may know
             // it well, and to call it young would be to disagree with them about who holds.
             self.view.completed(now);
+        }
+        // Who may hold today is asked each time, and known before guards are chosen ([ELI-11], [ELI-13]).
+        let today = self.network.scale.epoch_of(now.unix);
+        let was_news = self.lists.loaded.is_some_and(|(_, is_news)| is_news);
+        self.lists.loaded = Some((today, is_news || was_news));
+        if !self.begin_look(now, today, out) {
+            self.list_settled(now, today, out);
+        }
+    }
+
+    /// The M(e) that a list waited for is there, or could not be had. False if none waited for this one.
+    pub(super) fn list_settled(&mut self, now: Now, epoch: Epoch, out: &mut Vec<Effect>) -> bool {
+        let Some((_, is_news)) = self.lists.loaded.filter(|(of, _)| *of == epoch) else {
+            return false;
+        };
+        self.lists.loaded = None;
+        if is_news || !self.ready {
+            out.push(Effect::Report(Event::Members(self.view.snapshot())));
+        }
+        self.ready = true;
+        if !self.lists.differ {
             self.pin(now, out);
         }
         self.advance_waiting(now, out);
+        true
     }
 
     /// Takes the list of the relay beside it: one source, whole and verified, that need agree with nobody.

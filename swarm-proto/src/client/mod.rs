@@ -5,7 +5,7 @@
 //! [`Effect::Ask`] into an onion (it has the secrets that sign a fetch), sends it to the path's guard and
 //! gives the judged answer back ([`judge`]). Letters, contacts and the durable outbox are the program's.
 //!
-//! The member list: `lists.rs`. Paths: `path.rs`. What a command needs until it is done: `errand.rs`. What a relay's
+//! The member list: `lists.rs`. Who of it may hold: `rosters.rs`. Paths: `path.rs`. What a command needs until it is done: `errand.rs`. What a relay's
 //! own correspondent does all day: [`persona`].
 
 mod errand;
@@ -13,6 +13,7 @@ mod judge;
 mod lists;
 mod path;
 pub mod persona;
+mod rosters;
 #[cfg(test)]
 mod tests;
 
@@ -29,20 +30,21 @@ use crate::id::{EnvelopeId, NodeId, NodeKey};
 use crate::limits;
 use crate::mailbox::receipt::{Promise, Receipt};
 use crate::members::view::View;
-use crate::members::{Address, Snapshot};
+use crate::members::{Address, Roster, Snapshot};
 use crate::network::Network;
 use crate::place::{Cell, Placement};
 use crate::store::{Card, Cursor, MailboxKeys};
-use crate::time::{Epoch, Instant, Now};
+use crate::time::{Epoch, Instant, Now, UnixTime};
 use crate::wire::Message;
 use crate::wire::mailbox::{CardPut, Deposit, Erase};
-use crate::wire::members::ListAsk;
+use crate::wire::members::{ListAsk, RosterAsk, RosterPart};
 use crate::wire::refusal::Refusal;
 use errand::{Errand, Next};
 pub use judge::{JudgedPart, judge, judge_list};
 use lists::Lists;
 use path::Choice;
 pub use path::{Path, Pin, Pinned};
+use rosters::Rosters;
 
 /// Names a command; chosen by the program, never used for two at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,6 +110,13 @@ pub enum Input {
         /// The part.
         part: Option<JudgedPart>,
     },
+    /// A part of an eligible list; or nothing, if it could not be had.
+    Rostered {
+        /// The question.
+        ask: AskId,
+        /// The part.
+        part: Option<RosterPart>,
+    },
     /// The deadline has come.
     Wake,
 }
@@ -143,6 +152,15 @@ pub enum Effect {
         source: Source,
         /// The question.
         question: ListAsk,
+    },
+    /// Ask a relay for an eligible list over a direct, anonymous link.
+    Roster {
+        /// To be returned.
+        ask: AskId,
+        /// The relay.
+        source: Source,
+        /// The question.
+        question: RosterAsk,
     },
     /// Something that the program wants to know.
     Report(Event),
@@ -220,6 +238,14 @@ pub enum Event {
         named: usize,
         /// Members that all of them named.
         shared: usize,
+    },
+    /// Who may hold mail of an epoch: to be kept durably for 31 epochs more, with when it was learned, and given
+    /// back to [`Client::remember`] ([ELI-11]).
+    Roster {
+        /// The names.
+        roster: Arc<Roster>,
+        /// When.
+        at: UnixTime,
     },
     /// These pins are to be kept durably.
     Pinned(Pinned),
@@ -302,6 +328,7 @@ pub struct Client {
     rng: ChaCha12Rng,
     view: View,
     lists: Lists,
+    rosters: Rosters,
     ready: bool,
     pinned: Pinned,
     avoid: BTreeMap<NodeId, Instant>,
@@ -331,6 +358,7 @@ impl Client {
             rng: ChaCha12Rng::from_seed(seed),
             view: View::new(network.scale),
             lists: Lists::new(sources, now),
+            rosters: Rosters::default(),
             ready: false,
             pinned,
             avoid: BTreeMap::new(),
@@ -352,6 +380,7 @@ impl Client {
             Input::Answered { ask, answer } => self.answered(now, ask, answer, out),
             Input::Members(members) => self.given(now, members, out),
             Input::Listed { ask, part } => self.listed(now, ask, part, out),
+            Input::Rostered { ask, part } => self.rostered(now, ask, part, out),
             Input::Wake => self.wake(now, out),
         }
     }
@@ -363,7 +392,11 @@ impl Client {
         let full = self.asks.len() >= limits::ASKS_IN_FLIGHT_MAX;
         let errands = self.errands.values().filter(|_| !full);
         let errands = errands.filter_map(Errand::wakes);
-        asks.chain(errands).chain([self.lists.deadline()]).min()
+        let rosters = self.rosters.deadline();
+        asks.chain(errands)
+            .chain([self.lists.deadline()])
+            .chain(rosters)
+            .min()
     }
 
     /// The member list.
@@ -371,7 +404,7 @@ impl Client {
         self.view.snapshot()
     }
 
-    /// The relays around a cell by its own list.
+    /// The relays around a cell by its own list and what it was told of M(e).
     pub fn placement(&self, epoch: Epoch, cell: Cell) -> Arc<Placement> {
         self.view.placement(&self.network, epoch, cell)
     }
@@ -458,10 +491,13 @@ impl Client {
 
     /// Lets an errand do what it can.
     fn advance(&mut self, now: Now, id: CommandId, out: &mut Vec<Effect>) {
-        while let Some(errand) = self.errands.get_mut(&id) {
-            if !self.ready {
+        while let Some(epoch) = self.errands.get(&id).map(Errand::epoch) {
+            if !self.ready || self.awaits_roster(now, epoch, out) {
                 return;
             }
+            let Some(errand) = self.errands.get_mut(&id) else {
+                return;
+            };
             let room = self.asks.len() < limits::ASKS_IN_FLIGHT_MAX;
             let placement = self
                 .view
@@ -563,6 +599,7 @@ impl Client {
             self.answered(now, ask, Err(AskFailure::Timeout), out);
         }
         self.wake_lists(now, out);
+        self.wake_rosters(now, out);
         self.advance_waiting(now, out);
     }
 }

@@ -195,6 +195,7 @@ impl Persona {
             }
             Event::NoMembers { .. }
             | Event::SourcesDiffer { .. }
+            | Event::Roster { .. }
             | Event::Pinned(_)
             | Event::Waiting { .. }
             | Event::Card { .. }

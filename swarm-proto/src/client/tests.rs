@@ -3,6 +3,7 @@
 mod dead;
 mod hedges;
 mod lists;
+mod rosters;
 
 use proptest::prelude::*;
 
@@ -49,6 +50,7 @@ fn over(events: &[Event]) -> Option<&Event> {
         Event::Members(_)
         | Event::NoMembers { .. }
         | Event::SourcesDiffer { .. }
+        | Event::Roster { .. }
         | Event::Pinned(_)
         | Event::Waiting { .. } => false,
     })

@@ -70,6 +70,8 @@ pub(crate) fn stored(
         | StoreDone::Cells(_)
         | StoreDone::Inventory(_)
         | StoreDone::Tags(_)
+        | StoreDone::RosterKept
+        | StoreDone::Rosters(_)
         | StoreDone::Many => decline(to, promise, refusal_of(NotKept::Busy, now), out),
     }
 }
@@ -132,7 +134,7 @@ fn admit(context: &Context, now: Now, copy: &Copy, promise: &Promise) -> Result<
     }
     // After a restart a relay is not in its own list until others have told it: that is no final answer.
     let eligible = context.view.eligible(&context.network, promise.epoch);
-    if eligible.find(&context.me).is_none() {
+    if !eligible.has(&context.me) {
         return Err(Refusal::TooBusy {
             retry_after_ms: LEARNING_RETRY_MS,
         });

@@ -143,6 +143,14 @@ impl Subnet {
     pub fn to_bytes(self) -> [u8; 8] {
         self.0.to_be_bytes()
     }
+
+    /// The subnet that [`Self::to_bytes`] gave; `None` for what it never gives.
+    pub fn from_bytes(bytes: [u8; 8]) -> Option<Self> {
+        let subnet = Self(u64::from_be_bytes(bytes));
+        let bits = subnet.bits();
+        let prefix = subnet.0 & 0x00ff_ffff_ffff_ffff;
+        (matches!(bits, 16 | 24 | 32 | 48) && prefix >> bits == 0).then_some(subnet)
+    }
 }
 
 impl fmt::Debug for Subnet {
@@ -214,6 +222,11 @@ mod tests {
         let (a, b, c) = (at("192.0.2.7:1"), at("192.0.2.250:9"), at("192.0.3.7:1"));
         assert_eq!(a.subnet_small(), b.subnet_small());
         assert_ne!(a.subnet_small(), c.subnet_small());
+        let bytes = a.subnet_small().to_bytes();
+        assert_eq!(Subnet::from_bytes(bytes), Some(a.subnet_small()));
+        for wrong in [[0; 8], [24, 0, 0, 0, 1, 0, 0, 0], [25, 0, 0, 0, 0, 0, 0, 1]] {
+            assert_eq!(Subnet::from_bytes(wrong), None);
+        }
         assert_eq!(a.subnet_large(), c.subnet_large());
         let (d, e, f) = (
             at("[2001:db8:1:2::7]:1"),

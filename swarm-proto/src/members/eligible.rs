@@ -1,30 +1,71 @@
 //! Who may hold mail in one epoch: M(e), the part of the member list that placement walks.
 //!
-//! It is a function of the network's parameters, a snapshot and the epoch, so that everybody who has the
-//! same list has the same M(e). Who holds what is [`crate::place`]'s. Until watchers certify
-//! availability, age and caps are all there is. Rules: `docs/spec/members.md`.
+//! It is a function of the network's parameters, a snapshot, certificates and the epoch, so that everybody who
+//! has the same has the same M(e). Placement needs no more of a member than its id and its subnets, so that is
+//! all that stands here: an M(e) can be kept when the records are long gone. Who holds what is
+//! [`crate::place`]'s, when an M(e) is final `settle.rs`'s. Rules: `docs/spec/members.md`.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use crate::hash;
 use crate::id::{NodeId, NodeKey};
 use crate::members::address::{Address, Subnet};
+use crate::members::roster::Roster;
 use crate::members::snapshot::{Member, Snapshot};
 use crate::network::Network;
 use crate::place::word;
 use crate::standing::Certificates;
 use crate::time::{EPOCH_MINUTES, Epoch, HOUR_MINUTES, UnixTime};
+use crate::wire::codec::{Malformed, Reader, Writer};
 
 /// M(e): the members that may hold mail of one epoch, in the order of their node ids.
 #[derive(Clone, Debug)]
 pub struct Eligible {
     epoch: Epoch,
-    members: Vec<Arc<Member>>,
+    seats: Vec<Seat>,
     /// The first 16 bytes of each node id, side by side, since every placement reads them all.
     names: Vec<[u64; 2]>,
     hash: [u8; 32],
+}
+
+/// What placement needs to know of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seat {
+    id: NodeId,
+    /// As [`Subnet::to_bytes`] gives them; zeros for an address that there is not.
+    subnets: [[u8; 8]; 2],
+}
+
+impl Seat {
+    fn of(member: &Member) -> Self {
+        let addresses = member.record().addresses;
+        Self {
+            id: member.id(),
+            subnets: addresses
+                .map(|address| address.map_or([0; 8], |address| address.subnet_small().to_bytes())),
+        }
+    }
+
+    fn encode(&self, writer: &mut Writer) {
+        writer.put(&self.id.0);
+        for subnet in self.subnets {
+            writer.put(&subnet);
+        }
+    }
+
+    /// Its node id.
+    pub(crate) fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// The /24 or /48 of each of its addresses.
+    pub(crate) fn subnets(&self) -> impl Iterator<Item = Subnet> + '_ {
+        self.subnets.iter().copied().filter_map(Subnet::from_bytes)
+    }
 }
 
 impl Eligible {
@@ -43,7 +84,7 @@ impl Eligible {
     ) -> Self {
         let start = network.scale.epoch_start(epoch);
         let before = network.scale.epoch_start(epoch.minus(1));
-        // Whoever has been certified often enough is at least as old; correspondents know of age alone.
+        // Whoever has been certified often enough is at least as old; who knows no certificates goes by age alone.
         let certified_age = match u64::from(network.verdicts.certificates) {
             0 => 0,
             needed => (needed + 1) * EPOCH_MINUTES,
@@ -71,16 +112,63 @@ impl Eligible {
                 && !has_left(&candidate.member)
                 && (candidate.founder || known_long_enough(&candidate.member))
         });
-        let mut members = within_caps(network, candidates);
-        members.sort_unstable_by_key(|member| member.id());
-        let hash = name(epoch, &members);
-        let names = members.iter().map(|member| halves(&member.id())).collect();
+        let members = within_caps(network, candidates);
+        Self::of_seats(epoch, members.iter().map(|one| Seat::of(one)).collect())
+    }
+
+    /// Those members of `roster` whose records are in `snapshot` or among `former` ([ELI-12]).
+    pub(crate) fn named<'a>(
+        roster: &Roster,
+        snapshot: &'a Snapshot,
+        former: impl Iterator<Item = &'a Arc<Member>>,
+    ) -> Self {
+        let known = snapshot.iter().chain(former);
+        let named = known.filter(|member| roster.has(&member.id()));
+        Self::of_seats(roster.epoch(), named.map(|one| Seat::of(one)).collect())
+    }
+
+    /// What correspondents are told of it ([ELI-10]).
+    pub fn roster(&self) -> Roster {
+        Roster::of(self)
+    }
+
+    fn of_seats(epoch: Epoch, mut seats: Vec<Seat>) -> Self {
+        seats.sort_unstable_by_key(Seat::id);
         Self {
             epoch,
-            members,
-            names,
-            hash,
+            names: seats.iter().map(|seat| halves(&seat.id)).collect(),
+            hash: name(epoch, &seats),
+            seats,
         }
+    }
+
+    /// What is kept of it on a disk: for each member its node id (32) and its subnets (8 each, zero for none).
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::with_capacity(self.seats.len().saturating_mul(SEAT_BYTES));
+        for seat in &self.seats {
+            seat.encode(&mut writer);
+        }
+        writer.finish()
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`Malformed`]: it is not what this program writes.
+    pub fn decode(epoch: Epoch, bytes: Bytes) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let mut seats: Vec<Seat> = Vec::with_capacity(reader.left() / SEAT_BYTES);
+        while reader.left() > 0 {
+            let seat = Seat {
+                id: NodeId(reader.array("member")?),
+                subnets: [read_subnet(&mut reader)?, read_subnet(&mut reader)?],
+            };
+            if seats.last().is_some_and(|last| last.id >= seat.id) {
+                return Err(reader.wrong("member"));
+            }
+            seats.push(seat);
+        }
+        Ok(Self::of_seats(epoch, seats))
     }
 
     /// The epoch.
@@ -96,31 +184,30 @@ impl Eligible {
 
     /// How many members it has.
     pub fn len(&self) -> usize {
-        self.members.len()
+        self.seats.len()
     }
 
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.seats.is_empty()
     }
 
-    /// The member with this id.
-    pub fn find(&self, id: &NodeId) -> Option<&Arc<Member>> {
-        let at = self.members.binary_search_by_key(id, |m| m.id()).ok()?;
-        self.members.get(at)
+    /// Whether this relay is a member.
+    pub fn has(&self, id: &NodeId) -> bool {
+        self.seats.binary_search_by_key(id, Seat::id).is_ok()
     }
 
-    /// The members in the order of their node ids.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Member>> + '_ {
-        self.members.iter()
+    /// The members' ids in their order.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = NodeId> + '_ {
+        self.seats.iter().map(Seat::id)
     }
 
     pub(crate) fn names(&self) -> &[[u64; 2]] {
         &self.names
     }
 
-    pub(crate) fn at(&self, index: usize) -> Option<&Arc<Member>> {
-        self.members.get(index)
+    pub(crate) fn at(&self, index: usize) -> Option<&Seat> {
+        self.seats.get(index)
     }
 }
 
@@ -256,19 +343,25 @@ fn halves(id: &NodeId) -> [u64; 2] {
     [word(first), word(rest)]
 }
 
-fn name(epoch: Epoch, members: &[Arc<Member>]) -> [u8; 32] {
-    let mut bytes = Vec::with_capacity(4 + members.len().saturating_mul(48));
-    bytes.extend_from_slice(&epoch.0.to_be_bytes());
-    for member in members {
-        bytes.extend_from_slice(&member.id().0);
-        for address in &member.record().addresses {
-            let subnet = address.map_or([0; 8], |address| address.subnet_small().to_bytes());
-            bytes.extend_from_slice(&subnet);
-        }
+fn name(epoch: Epoch, seats: &[Seat]) -> [u8; 32] {
+    let mut writer = Writer::with_capacity(4 + seats.len().saturating_mul(SEAT_BYTES));
+    writer.u32(epoch.0);
+    for seat in seats {
+        seat.encode(&mut writer);
     }
-    hash::derive("poste eligible", &[&bytes])
+    hash::derive("poste eligible", &[&writer.finish()])
 }
 
+fn read_subnet(reader: &mut Reader) -> Result<[u8; 8], Malformed> {
+    let bytes = reader.array("subnet")?;
+    if bytes == [0; 8] || Subnet::from_bytes(bytes).is_some() {
+        return Ok(bytes);
+    }
+    Err(reader.wrong("subnet"))
+}
+
+/// Bytes that are kept of a member.
+const SEAT_BYTES: usize = 32 + 8 + 8;
 /// Members with IPv4 for each one that has IPv6 only, so that those are at most a fifth: whole /32s of
 /// IPv6 cost little ([ELI-4]).
 const V4_PER_V6_ONLY: usize = 4;
@@ -288,7 +381,7 @@ mod tests {
     }
 
     fn has(eligible: &Eligible, record: &Record) -> bool {
-        eligible.find(&record.key.node_id()).is_some()
+        eligible.has(&record.key.node_id())
     }
 
     fn v4(a: u8, b: u8, c: u8, d: u8) -> Option<Address> {
@@ -492,6 +585,25 @@ mod tests {
         let mut expected = [record(1).key, record(0).key];
         expected.sort_unstable();
         assert_eq!(keys, expected);
+    }
+
+    #[test]
+    fn a_list_comes_back_from_the_disk_as_it_was() {
+        let mut records: Vec<Record> = (0..40).map(record).collect();
+        records[7].addresses = [v4(203, 0, 113, 1), v6(0x2001, 0xdb8, 5)];
+        let kept = eligible(&records, TODAY);
+        let bytes = kept.encode();
+        assert_eq!(bytes.len(), 40 * SEAT_BYTES);
+        let again = Eligible::decode(TODAY, bytes.clone().into()).unwrap();
+        assert_eq!((again.hash(), again.len()), (kept.hash(), 40));
+        assert_eq!(again.seats, kept.seats);
+        let mut twice = bytes.clone();
+        twice.extend_from_slice(&bytes[39 * SEAT_BYTES..]);
+        let mut subnet = bytes.clone();
+        subnet[32] = 25;
+        for wrong in [twice, subnet, bytes[1..].to_vec()] {
+            assert!(Eligible::decode(TODAY, wrong.into()).is_err());
+        }
     }
 
     #[test]

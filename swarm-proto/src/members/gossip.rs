@@ -21,6 +21,7 @@ use crate::effects::{Effects, Event, SignTicket, StreamId};
 use crate::id::NodeId;
 use crate::limits;
 use crate::members::exchange::Exchanges;
+use crate::members::settle::Settling;
 use crate::members::{
     Address, Conflict, Inserted, Member, OnionKeys, Record, Snapshot, VerifiedRecord,
     onion_key_hash,
@@ -29,7 +30,8 @@ use crate::relay::RelayConfig;
 use crate::time::{HOUR_MINUTES, Instant, Now, TICK_MINUTES, Tick};
 use crate::wire::Message;
 use crate::wire::members::{
-    ListAsk, ListPart, RECORDS_IN_LIST_PART_MAX, Reconcile, RecordWithKeys, Want,
+    ListAsk, ListPart, RECORDS_IN_LIST_PART_MAX, Reconcile, RecordWithKeys, RosterAsk, RosterPart,
+    Want,
 };
 
 /// The member list's upkeep.
@@ -48,6 +50,7 @@ pub(crate) struct Gossip {
     /// What was asked for a moment ago and is on its way.
     asked: BTreeMap<[u8; 32], Instant>,
     exchanges: Exchanges,
+    pub(crate) settling: Settling,
 }
 
 impl Gossip {
@@ -65,6 +68,7 @@ impl Gossip {
             rounds: 0,
             asked: BTreeMap::new(),
             exchanges: Exchanges::default(),
+            settling: Settling::new(now),
         }
     }
 
@@ -241,6 +245,26 @@ impl Gossip {
         out.answer(stream, Message::ListPart(part));
     }
 
+    /// A correspondent wants the eligible list of an epoch ([ELI-10]).
+    pub(crate) fn roster(
+        &self,
+        context: &Context,
+        now: Now,
+        stream: StreamId,
+        ask: RosterAsk,
+        out: &mut Effects,
+    ) {
+        let today = context.network.scale.epoch_of(now.unix);
+        // Nobody has a relay compute what it is not sure of.
+        let is_known = context.view.is_settled(ask.epoch) || ask.epoch == today;
+        let list = is_known.then(|| context.view.eligible(&context.network, ask.epoch));
+        let part = match list.filter(|list| !list.is_empty()) {
+            Some(list) => RosterPart::of(&list.roster(), &ask),
+            None => RosterPart::none(),
+        };
+        out.answer(stream, Message::RosterPart(part));
+    }
+
     /// Does what is due.
     pub(crate) fn wake(&mut self, context: &mut Context, now: Now, out: &mut Effects) {
         if self.renew_at.is_some_and(|at| at <= now.mono) {
@@ -263,6 +287,7 @@ impl Gossip {
             context.gone.clear();
         }
         refresh(context, now, out);
+        self.settling.wake(context, now, out);
         let partner = if first {
             partners(context).first().copied()
         } else {

@@ -12,15 +12,19 @@ mod list;
 pub mod possession;
 pub(crate) mod presence;
 mod record;
+mod roster;
+pub(crate) mod settle;
 mod snapshot;
 pub(crate) mod view;
 
 pub use address::{ADDRESS_BYTES, Address, Subnet, Unfit};
+pub(crate) use eligible::Seat;
 pub use eligible::{Eligible, guards};
 pub use list::{Conflict, Inserted, MemberList};
 pub use record::{
     BadRecord, OnionKeys, RECORD_BYTES, Record, VerifiedRecord, onion_key_hash, record_item,
 };
+pub use roster::{NAME_BYTES, Roster};
 pub use snapshot::{Member, Snapshot};
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The members as one machine sees them: the list, and who holds what by it.
 //!
 //! M(e) belongs to its epoch for good, so a member whose record lapses stays in the eligible lists of the
-//! epochs that began before ([ELI-6]); only new epochs go on without it.
+//! epochs that began before ([ELI-6]); only new epochs go on without it. Where an M(e) has settled ([ELI-8]),
+//! or was told by most of a correspondent's sources ([ELI-12]), nothing is computed.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -12,11 +13,13 @@ use core::ops::Range;
 use crate::id::NodeId;
 use crate::limits;
 use crate::members::guards;
-use crate::members::{Eligible, Inserted, Member, MemberList, OnionKeys, Snapshot, VerifiedRecord};
+use crate::members::{
+    Eligible, Inserted, Member, MemberList, OnionKeys, Roster, Snapshot, VerifiedRecord,
+};
 use crate::network::Network;
 use crate::place::{Cell, Place, Placement, PlacementMemo};
 use crate::standing::{Certificate, Certificates};
-use crate::time::{Epoch, Now, TimeScale, UnixTime};
+use crate::time::{Epoch, Now, Tick, TimeScale, UnixTime};
 
 /// One machine's view of the swarm.
 #[derive(Debug)]
@@ -25,6 +28,10 @@ pub(crate) struct View {
     snapshot: Arc<Snapshot>,
     former: BTreeMap<NodeId, (Arc<Member>, UnixTime)>,
     certificates: Certificates,
+    /// Those M(e) of a relay that stay as they are.
+    settled: BTreeMap<Epoch, Arc<Eligible>>,
+    /// Those that a correspondent was told.
+    told: BTreeMap<Epoch, Arc<Roster>>,
     eligible: RefCell<BTreeMap<Epoch, Arc<Eligible>>>,
     memo: RefCell<PlacementMemo>,
 }
@@ -38,6 +45,8 @@ impl View {
             list,
             former: BTreeMap::new(),
             certificates: Certificates::default(),
+            settled: BTreeMap::new(),
+            told: BTreeMap::new(),
             eligible: RefCell::new(BTreeMap::new()),
             memo: RefCell::new(PlacementMemo::new(limits::PLACEMENTS_REMEMBERED)),
         }
@@ -62,6 +71,11 @@ impl View {
     /// correspondent when its sources agreed ([LST-2], [LST-6]).
     pub(crate) fn completed(&mut self, now: Now) {
         self.list.completed(now.unix);
+    }
+
+    /// When the list last had all there was; tick 0 if never.
+    pub(crate) fn complete(&self) -> Tick {
+        self.list.complete()
     }
 
     /// Takes another machine's list in the place of its own, sharing its memory. True if the members changed.
@@ -99,6 +113,34 @@ impl View {
         true
     }
 
+    /// Makes an M(e) final, and forgets those of epochs before `oldest` ([ELI-8]).
+    pub(crate) fn settle(&mut self, list: Arc<Eligible>, oldest: Epoch) {
+        self.settled.insert(list.epoch(), list);
+        self.settled = self.settled.split_off(&oldest);
+    }
+
+    /// Whether the M(e) of that epoch is final.
+    pub(crate) fn is_settled(&self, epoch: Epoch) -> bool {
+        self.settled.contains_key(&epoch)
+    }
+
+    /// The last epoch whose M(e) is final.
+    pub(crate) fn newest_settled(&self) -> Option<Epoch> {
+        self.settled.last_key_value().map(|(epoch, _)| *epoch)
+    }
+
+    /// Takes the names of an M(e) for what it is, and forgets those of epochs before `oldest` ([ELI-12]).
+    pub(crate) fn tell(&mut self, roster: Arc<Roster>, oldest: Epoch) {
+        self.eligible.get_mut().remove(&roster.epoch());
+        self.told.insert(roster.epoch(), roster);
+        self.told = self.told.split_off(&oldest);
+    }
+
+    /// The names of an M(e), as it was told.
+    pub(crate) fn told(&self, epoch: Epoch) -> Option<&Arc<Roster>> {
+        self.told.get(&epoch)
+    }
+
     /// What watchers certified; correspondents know nothing of it.
     pub(crate) fn certificates(&self) -> &Certificates {
         &self.certificates
@@ -132,26 +174,20 @@ impl View {
 
     /// M(e).
     pub(crate) fn eligible(&self, network: &Network, epoch: Epoch) -> Arc<Eligible> {
+        if let Some(settled) = self.settled.get(&epoch) {
+            return Arc::clone(settled);
+        }
         let mut known = self.eligible.borrow_mut();
         if let Some(eligible) = known.get(&epoch) {
             return Arc::clone(eligible);
         }
-        let start = network.scale.epoch_start(epoch);
-        let lapsed = self.former.values().filter(|(_, lapsed)| *lapsed > start);
-        let mut members: Vec<Arc<Member>> = lapsed.map(|(member, _)| Arc::clone(member)).collect();
-        let eligible = if members.is_empty() {
-            Arc::new(Eligible::by(
-                network,
-                &self.snapshot,
-                &self.certificates,
-                epoch,
-            ))
-        } else {
-            members.extend(self.snapshot.iter().cloned());
-            members.sort_unstable_by_key(|member| member.id());
-            let all = Snapshot::of_sorted(members);
-            Arc::new(Eligible::by(network, &all, &self.certificates, epoch))
-        };
+        let eligible = Arc::new(match self.told.get(&epoch) {
+            Some(roster) => {
+                let former = self.former.values().map(|(member, _)| member);
+                Eligible::named(roster, &self.snapshot, former)
+            }
+            None => self.computed(network, epoch),
+        });
         while known.len() > usize::try_from(limits::EPOCHS_REMEMBERED).unwrap_or(usize::MAX) {
             known.pop_first();
         }
@@ -159,11 +195,33 @@ impl View {
         eligible
     }
 
-    /// The relays that may be guards.
+    /// M(e) by the list and the certificates as they are.
+    fn computed(&self, network: &Network, epoch: Epoch) -> Eligible {
+        let start = network.scale.epoch_start(epoch);
+        let lapsed = self.former.values().filter(|(_, lapsed)| *lapsed > start);
+        let mut members: Vec<Arc<Member>> = lapsed.map(|(member, _)| Arc::clone(member)).collect();
+        if members.is_empty() {
+            return Eligible::by(network, &self.snapshot, &self.certificates, epoch);
+        }
+        members.extend(self.snapshot.iter().cloned());
+        members.sort_unstable_by_key(|member| member.id());
+        let all = Snapshot::of_sorted(members);
+        Eligible::by(network, &all, &self.certificates, epoch)
+    }
+
+    /// The relays that may be guards: none that would be in today's M(e) but for what others say of it ([ELI-13]).
     pub(crate) fn guards(&self, network: &Network, now: Now) -> Vec<NodeId> {
+        let today = network.scale.epoch_of(now.unix);
+        let told = self.told.get(&today);
+        let by_age = told.map(|roster| (roster, self.computed(network, today)));
+        let is_left_out = |id: &NodeId| {
+            let told = by_age.as_ref();
+            told.is_some_and(|(roster, by_age)| by_age.has(id) && !roster.has(id))
+        };
         guards(network, &self.snapshot, now.unix)
             .iter()
             .map(|member| member.id())
+            .filter(|id| !is_left_out(id))
             .collect()
     }
 }

@@ -7,13 +7,22 @@ use core::time::Duration;
 use proptest::prelude::*;
 
 use crate::effects::{Command, Input, PeerChange, Reading, StreamId};
-use crate::relay::Readings;
+use crate::id::NodeId;
+use crate::relay::{Readings, Relay};
 use crate::rig::{Rig, owner};
+use crate::standing::Certificate;
 use crate::store::{Cursor, MailboxKeys, MemStore, NotKept, StoreDone};
-use crate::time::{Instant, Tick};
+use crate::time::{Epoch, Instant, Tick};
 use crate::wire::Message;
 use crate::wire::copies::{Copy, CopyAge};
 use crate::wire::members::{ListAsk, Reconcile};
+
+impl Relay {
+    /// What a quorum of watchers says of a relay, without the watchers.
+    pub(crate) fn certify(&mut self, subject: NodeId, epoch: Epoch, certificate: Certificate) {
+        self.context.view.certify(subject, epoch, certificate);
+    }
+}
 
 fn any_step(rig: &mut Rig, what: u8, byte: u8, ms: u16) {
     let (ada, open) = (owner(1, 0), owner(2, MailboxKeys::OPEN_LANE));

@@ -194,7 +194,7 @@ impl Standing {
             majority: watchers.majority(),
             certificate: certificate.map(|(epochs, one)| (epochs, *one)),
             suspended_for: past.unwrap_or(0),
-            holds: eligible.find(id).is_some(),
+            holds: eligible.has(id),
             rare: context.is_rare(id),
             ..proven
         }
@@ -484,7 +484,7 @@ impl Standing {
         let eligible = context.view.eligible(&context.network, epoch);
         let verdicts = &context.network.verdicts;
         let certificate = context.view.certificates().before(subject, epoch);
-        let before = Before::of(certificate, verdicts, eligible.find(subject).is_some());
+        let before = Before::of(certificate, verdicts, eligible.has(subject));
         let kept = self.reports.kept(context, subject);
         let read = self.reports.read(context, subject);
         let mut words = duty.words(before, kept, read, last);

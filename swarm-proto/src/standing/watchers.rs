@@ -101,11 +101,11 @@ mod tests {
     fn watchers_are_others_of_the_epoch_and_change_with_it() {
         let (today, tomorrow) = (eligible(60, TODAY), eligible(60, TODAY.plus(1)));
         let mut watched: BTreeSet<NodeId> = BTreeSet::new();
-        for member in today.iter() {
-            let watchers = Watchers::of(&network(), &today, &member.id());
+        for member in today.ids() {
+            let watchers = Watchers::of(&network(), &today, &member);
             assert_eq!(watchers.ids().len(), 15);
-            assert!(!watchers.ids().contains(&member.id()));
-            let later = Watchers::of(&network(), &tomorrow, &member.id());
+            assert!(!watchers.ids().contains(&member));
+            let later = Watchers::of(&network(), &tomorrow, &member);
             assert_ne!(watchers, later);
             watched.extend(watchers.ids());
         }
@@ -119,7 +119,7 @@ mod tests {
     fn eight_of_fifteen_certify_and_eleven_suspend_and_few_do_neither() {
         let of = |count| {
             let eligible = eligible(count, TODAY);
-            let first = eligible.iter().next().unwrap().id();
+            let first = eligible.ids().next().unwrap();
             let watchers = Watchers::of(&network(), &eligible, &first);
             (
                 watchers.ids().len(),
@@ -138,15 +138,15 @@ mod tests {
     #[test]
     fn each_watcher_hears_enough_reporters() {
         let few = eligible(20, TODAY);
-        let subject = few.iter().next().unwrap().id();
+        let subject = few.ids().next().unwrap();
         let watchers = Watchers::of(&network(), &few, &subject);
         assert_eq!(watchers.told_by(&network(), &subject, TODAY).len(), 15);
         let eligible = eligible(200, TODAY);
-        let subject = eligible.iter().next().unwrap().id();
+        let subject = eligible.ids().next().unwrap();
         let watchers = Watchers::of(&network(), &eligible, &subject);
         for watcher in watchers.ids() {
-            let reporters = eligible.iter().filter(|reporter| {
-                let told = watchers.told_by(&network(), &reporter.id(), TODAY);
+            let reporters = eligible.ids().filter(|reporter| {
+                let told = watchers.told_by(&network(), reporter, TODAY);
                 assert_eq!(told.len(), 3);
                 told.contains(watcher)
             });

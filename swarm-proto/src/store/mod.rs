@@ -336,6 +336,18 @@ pub enum StoreOp {
         /// If there is more, the answer is [`StoreDone::Failed`].
         items_max: usize,
     },
+    /// Keep the eligible list of an epoch, over the one that is here, and forget those of epochs before
+    /// `oldest` ([STO-9]).
+    PutRoster {
+        /// The epoch.
+        epoch: Epoch,
+        /// The list, as [`crate::members::Eligible::encode`] writes it.
+        list: Bytes,
+        /// Older ones are gone.
+        oldest: Epoch,
+    },
+    /// All eligible lists that are here.
+    Rosters,
     /// The bytes of some envelopes of a cell, as keyed hashes, for a sweep ([SWP-2]).
     Tags {
         /// Which of them, and which tombstones.
@@ -451,6 +463,10 @@ pub enum StoreDone {
     Inventory(Vec<Held>),
     /// What is swept, ascending by [`Held::item`].
     Tags(Vec<Tagged>),
+    /// The eligible list is durable.
+    RosterKept,
+    /// The eligible lists, ascending.
+    Rosters(Vec<(Epoch, Bytes)>),
     /// There is more than was to be read.
     Many,
     /// The disk failed, or the store is closed; the store says why in its own log. A write that was

@@ -6,6 +6,8 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use super::{
     CARD_WEIGHT_BYTES, Card, Cursor, Held, MailboxKeys, NotKept, Page, Quota, ROW_WEIGHT_BYTES,
     Row, StoreDone, StoreOp, StoredRow, Swept, TOMBSTONE_WEIGHT_BYTES, Tagged, Tombstone, Usage,
@@ -25,6 +27,7 @@ pub struct MemStore {
     expired: Hour,
     budget_bytes: Option<u64>,
     usage: Usage,
+    rosters: BTreeMap<Epoch, Bytes>,
 }
 
 #[derive(Clone, Debug)]
@@ -95,6 +98,19 @@ impl MemStore {
                     return StoreDone::Failed;
                 }
                 StoreDone::Inventory(held)
+            }
+            StoreOp::PutRoster {
+                epoch,
+                list,
+                oldest,
+            } => {
+                self.rosters.insert(epoch, list);
+                self.rosters = self.rosters.split_off(&oldest);
+                StoreDone::RosterKept
+            }
+            StoreOp::Rosters => {
+                let lists = self.rosters.iter();
+                StoreDone::Rosters(lists.map(|(epoch, list)| (*epoch, list.clone())).collect())
             }
             StoreOp::Tags {
                 swept,
@@ -451,7 +467,7 @@ mod tests {
             sequence,
             expires: Hour(50),
             signature: Signature([3; 64]),
-            sealed: bytes::Bytes::from(vec![first; 8]),
+            sealed: Bytes::from(vec![first; 8]),
         }
     }
 

@@ -12,9 +12,10 @@ use crate::limits::{
     RECONCILE_BYTES_MAX, RECONCILE_KEY_BYTES, RECORDS_PER_MESSAGE_MAX, ROW_HEADER_BYTES,
     SWEEP_ITEMS_MAX, TALLIES_PER_MESSAGE_MAX, TESTIMONIES_PER_MESSAGE_MAX,
 };
+use crate::members::NAME_BYTES;
 use crate::pledge::PAGE_TAG_BYTES;
 use crate::wire::kind;
-use crate::wire::members::RECORDS_IN_LIST_PART_MAX;
+use crate::wire::members::{NAMES_IN_ROSTER_PART_MAX, RECORDS_IN_LIST_PART_MAX};
 use crate::wire::standing::{Tally, Testimony};
 
 /// The type of a frame; its number, one of [`kind`], is the first field of every frame.
@@ -35,6 +36,10 @@ pub enum FrameKind {
     ListAsk = kind::LIST_ASK,
     /// A part of the member list.
     ListPart = kind::LIST_PART,
+    /// Asks for a part of an eligible list.
+    RosterAsk = kind::ROSTER_ASK,
+    /// A part of an eligible list.
+    RosterPart = kind::ROSTER_PART,
     /// A small onion.
     OnionSmall = kind::ONION_SMALL,
     /// A large onion.
@@ -97,7 +102,7 @@ pub enum Way {
 
 impl FrameKind {
     /// Every type, in the order of its number.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Hello,
         Self::Refusal,
         Self::Reconcile,
@@ -111,6 +116,8 @@ impl FrameKind {
         Self::Proof,
         Self::ListAsk,
         Self::ListPart,
+        Self::RosterAsk,
+        Self::RosterPart,
         Self::OnionSmall,
         Self::OnionLarge,
         Self::OnionAnswerSmall,
@@ -149,6 +156,8 @@ impl FrameKind {
             Self::Records => RECORDS_BYTES_MAX,
             Self::ListAsk => 32 + 4,
             Self::ListPart => 32 + 4 + 4 + 2 + RECORDS_IN_LIST_PART_MAX * RECORD_WITH_KEYS_BYTES,
+            Self::RosterAsk => 4 + 32 + 4,
+            Self::RosterPart => 32 + 4 + 4 + 2 + NAMES_IN_ROSTER_PART_MAX * NAME_BYTES,
             Self::OnionSmall => ONION_SMALL_BYTES,
             Self::OnionLarge => ONION_LARGE_BYTES,
             Self::OnionAnswerSmall => ANSWER_SMALL_BYTES,
@@ -170,74 +179,76 @@ impl FrameKind {
         }
     }
 
-    /// Whether `speaker` may send this type that `way` ([LNK-4]). A client asks for the member list
-    /// and through onions; everything else is between relays.
+    /// Whether `speaker` may send this type that `way` ([LNK-4]). A client asks for lists and through onions;
+    /// everything else is between relays.
     pub fn may_travel(self, speaker: Speaker, way: Way) -> bool {
-        match (self, way) {
-            (Self::Hello | Self::ListAsk | Self::OnionSmall | Self::OnionLarge, Way::Ask) => true,
-            (
-                Self::Reconcile | Self::Want | Self::Records | Self::Copy | Self::Erase,
-                Way::Ask | Way::Tell,
-            )
-            | (
-                Self::Copied
-                | Self::CardCopy
-                | Self::Compare
-                | Self::Probe
-                | Self::Sweep
-                | Self::ReconcileTestimonies
-                | Self::WantTestimonies
-                | Self::Testimonies
-                | Self::Tallies
-                | Self::Here
-                | Self::Proof
-                | Self::Challenge
-                | Self::ChallengeAnswer,
-                Way::Tell,
-            )
-            | (
-                Self::Hello
-                | Self::Refusal
-                | Self::Reconcile
-                | Self::Want
-                | Self::Records
-                | Self::ListPart
-                | Self::OnionAnswerSmall
-                | Self::OnionAnswerLarge
-                | Self::Copied,
-                Way::Answer,
-            ) => speaker == Speaker::Relay,
-            (Self::Hello | Self::ListAsk | Self::OnionSmall | Self::OnionLarge, Way::Tell)
-            | (
-                Self::Refusal | Self::ListPart | Self::OnionAnswerSmall | Self::OnionAnswerLarge,
-                Way::Ask | Way::Tell,
-            )
-            | (Self::Copied | Self::CardCopy, Way::Ask)
-            | (
-                Self::Compare
-                | Self::Probe
-                | Self::Sweep
-                | Self::ReconcileTestimonies
-                | Self::WantTestimonies
-                | Self::Testimonies
-                | Self::Tallies
-                | Self::Here
-                | Self::Proof
-                | Self::Challenge
-                | Self::ChallengeAnswer,
-                Way::Ask | Way::Answer,
-            )
-            | (
-                Self::ListAsk
-                | Self::OnionSmall
-                | Self::OnionLarge
-                | Self::Copy
-                | Self::Erase
-                | Self::CardCopy,
-                Way::Answer,
-            ) => false,
+        let (asks, answers, tells) = match self.use_of() {
+            Use::Question => (true, false, false),
+            Use::Greeting => (true, speaker == Speaker::Relay, false),
+            Use::Reply => (false, speaker == Speaker::Relay, false),
+            Use::Talk { asks, answers } => {
+                let is_relay = speaker == Speaker::Relay;
+                (is_relay && asks, is_relay && answers, is_relay)
+            }
+        };
+        match way {
+            Way::Ask => asks,
+            Way::Answer => answers,
+            Way::Tell => tells,
         }
     }
+
+    /// The one place that says how each type travels.
+    fn use_of(self) -> Use {
+        match self {
+            Self::Hello => Use::Greeting,
+            Self::ListAsk | Self::RosterAsk | Self::OnionSmall | Self::OnionLarge => Use::Question,
+            Self::Refusal
+            | Self::ListPart
+            | Self::RosterPart
+            | Self::OnionAnswerSmall
+            | Self::OnionAnswerLarge => Use::Reply,
+            Self::Reconcile | Self::Want | Self::Records => Use::Talk {
+                asks: true,
+                answers: true,
+            },
+            Self::Copy | Self::Erase => Use::Talk {
+                asks: true,
+                answers: false,
+            },
+            Self::Copied => Use::Talk {
+                asks: false,
+                answers: true,
+            },
+            Self::CardCopy
+            | Self::Compare
+            | Self::Probe
+            | Self::Sweep
+            | Self::ReconcileTestimonies
+            | Self::WantTestimonies
+            | Self::Testimonies
+            | Self::Tallies
+            | Self::Here
+            | Self::Proof
+            | Self::Challenge
+            | Self::ChallengeAnswer => Use::Talk {
+                asks: false,
+                answers: false,
+            },
+        }
+    }
+}
+
+/// What a type is for.
+enum Use {
+    /// Opens a link, from either end.
+    Greeting,
+    /// Is asked by whoever has a link, clients among them.
+    Question,
+    /// Is answered by relays.
+    Reply,
+    /// Is told by one relay to another, and perhaps asked or answered.
+    Talk { asks: bool, answers: bool },
 }
 
 /// Bytes that the body of a frame with this number may have at most; `None` for an unknown number.
@@ -327,6 +338,8 @@ mod tests {
             (0x0209, 40_837),
             (0x0210, 36),
             (0x0211, 35_064),
+            (0x0212, 40),
+            (0x0213, 32_810),
             (0x0301, 7_168),
             (0x0302, 37_888),
             (0x0311, 4_096),
@@ -350,7 +363,7 @@ mod tests {
 
     /// [LNK-4]
     #[test]
-    fn a_client_asks_for_the_list_and_through_onions_and_nothing_else() {
+    fn a_client_asks_for_lists_and_through_onions_and_nothing_else() {
         let may = |way| {
             FrameKind::ALL
                 .into_iter()
@@ -362,11 +375,21 @@ mod tests {
             [
                 FrameKind::Hello,
                 FrameKind::ListAsk,
+                FrameKind::RosterAsk,
                 FrameKind::OnionSmall,
                 FrameKind::OnionLarge
             ]
         );
         assert!(may(Way::Tell).is_empty());
         assert!(may(Way::Answer).is_empty());
+        let relay = |way| {
+            let all = FrameKind::ALL.into_iter();
+            all.filter(move |kind| kind.may_travel(Speaker::Relay, way))
+                .count()
+        };
+        assert_eq!(
+            (relay(Way::Ask), relay(Way::Answer), relay(Way::Tell)),
+            (10, 10, 18)
+        );
     }
 }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use crate::crypto::ONION_PUBLIC_KEY_BYTES;
 use crate::limits;
-use crate::members::{OnionKeys, RECORD_BYTES, Record};
+use crate::members::{NAME_BYTES, OnionKeys, RECORD_BYTES, Record, Roster};
+use crate::time::Epoch;
 use crate::wire::codec::{Malformed, Reader, Writer};
 
 /// One step of comparing two member lists.
@@ -138,6 +139,99 @@ impl ListPart {
     }
 }
 
+/// A correspondent asks for the names of an M(e), a part at a time ([ELI-10]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RosterAsk {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The hash of the list that it has or is loading; all zero for none.
+    pub held: [u8; 32],
+    /// The first name wanted, counted from 0; beyond the end if the hash alone is wanted.
+    pub from: u32,
+}
+
+impl RosterAsk {
+    pub(super) fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(Self {
+            epoch: Epoch(reader.u32("epoch")?),
+            held: reader.array("roster hash")?,
+            from: reader.u32("from index")?,
+        })
+    }
+
+    pub(super) fn encode(&self, writer: &mut Writer) {
+        writer.u32(self.epoch.0).put(&self.held).u32(self.from);
+    }
+}
+
+/// Some of the names of an M(e); none if the asker has the list already, or wants its hash alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RosterPart {
+    /// The list's hash ([`Roster::hash`]); zero if the relay knows none of that epoch.
+    pub hash: [u8; 32],
+    /// Names in the list; 0 if the relay knows none of that epoch.
+    pub total: u32,
+    /// The index of the first one here.
+    pub from: u32,
+    /// The names.
+    pub names: Vec<[u8; NAME_BYTES]>,
+}
+
+impl RosterPart {
+    /// The part of `roster` that is asked for.
+    pub fn of(roster: &Roster, ask: &RosterAsk) -> Self {
+        let from = usize::try_from(ask.from).unwrap_or(usize::MAX);
+        let is_known = ask.from == 0 && ask.held == *roster.hash();
+        let number = if is_known {
+            0
+        } else {
+            NAMES_IN_ROSTER_PART_MAX
+        };
+        let names = roster.names();
+        let end = from.saturating_add(number).min(names.len());
+        Self {
+            hash: *roster.hash(),
+            total: u32::try_from(names.len()).unwrap_or(u32::MAX),
+            from: ask.from,
+            names: names.get(from..end).unwrap_or(&[]).to_vec(),
+        }
+    }
+
+    /// Nothing is known of that epoch.
+    pub fn none() -> Self {
+        Self {
+            hash: [0; 32],
+            total: 0,
+            from: 0,
+            names: Vec::new(),
+        }
+    }
+
+    pub(super) fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let (hash, total) = (reader.array("roster hash")?, reader.u32("total")?);
+        let from = reader.u32("from index")?;
+        let count = reader.count("names", NAMES_IN_ROSTER_PART_MAX)?;
+        let names = (0..count).map(|_| reader.array("name"));
+        Ok(Self {
+            hash,
+            total,
+            from,
+            names: names.collect::<Result<_, _>>()?,
+        })
+    }
+
+    pub(super) fn encode(&self, writer: &mut Writer) {
+        writer.put(&self.hash).u32(self.total).u32(self.from);
+        writer.count(self.names.len());
+        for name in &self.names {
+            writer.put(name);
+        }
+    }
+}
+
+/// Names in one part of an eligible list: a network of 2,000 relays needs one, and it fits a large answer.
+pub const NAMES_IN_ROSTER_PART_MAX: usize = 2_048;
+
 /// Members in one part of a list: with both keys they fit a large answer.
 pub const RECORDS_IN_LIST_PART_MAX: usize = 13;
 
@@ -145,6 +239,10 @@ const _: () = {
     let member = RECORD_BYTES + 1 + 2 * ONION_PUBLIC_KEY_BYTES;
     assert!(
         limits::ANSWER_OVERHEAD_BYTES + 42 + RECORDS_IN_LIST_PART_MAX * member
+            <= limits::ANSWER_LARGE_BYTES
+    );
+    assert!(
+        limits::ANSWER_OVERHEAD_BYTES + 42 + NAMES_IN_ROSTER_PART_MAX * NAME_BYTES
             <= limits::ANSWER_LARGE_BYTES
     );
     assert!(limits::RECORDS_PER_MESSAGE_MAX <= RECORDS_IN_LIST_PART_MAX);

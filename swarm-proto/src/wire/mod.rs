@@ -26,7 +26,7 @@ use crate::store::{Card, Page};
 use codec::{Malformed, Reader, Writer};
 use copies::{Compare, Copied, Copy};
 use mailbox::{CardAsk, CardPut, Deposit, Deposited, Erase, Fetch};
-use members::{ListAsk, ListPart, Reconcile, RecordWithKeys, Want};
+use members::{ListAsk, ListPart, Reconcile, RecordWithKeys, RosterAsk, RosterPart, Want};
 use pledge::{Challenge, ChallengeAnswer};
 use proof::Proof;
 use refusal::Refusal;
@@ -48,6 +48,10 @@ pub enum Message {
     ListAsk(ListAsk),
     /// A part of it.
     ListPart(ListPart),
+    /// A correspondent wants the eligible list of an epoch.
+    RosterAsk(RosterAsk),
+    /// A part of it.
+    RosterPart(RosterPart),
     /// Keep this row too.
     Copy(Copy),
     /// What became of a copy.
@@ -113,6 +117,8 @@ impl Message {
             Self::Records(_) => kind::RECORDS,
             Self::ListAsk(_) => kind::LIST_ASK,
             Self::ListPart(_) => kind::LIST_PART,
+            Self::RosterAsk(_) => kind::ROSTER_ASK,
+            Self::RosterPart(_) => kind::ROSTER_PART,
             Self::Copy(_) => kind::COPY,
             Self::Copied(_) => kind::COPIED,
             Self::Erase(_) => kind::ERASE,
@@ -166,6 +172,8 @@ impl Message {
             }
             kind::LIST_ASK => Self::ListAsk(ListAsk::decode(reader)?),
             kind::LIST_PART => Self::ListPart(ListPart::decode(reader)?),
+            kind::ROSTER_ASK => Self::RosterAsk(RosterAsk::decode(reader)?),
+            kind::ROSTER_PART => Self::RosterPart(RosterPart::decode(reader)?),
             kind::COPY => Self::Copy(Copy::decode(reader)?),
             kind::COPIED => Self::Copied(Copied::decode(reader)?),
             kind::ERASE => Self::Erase(Erase::decode(reader)?),
@@ -234,6 +242,8 @@ impl Message {
             Self::Records(records) => members::encode_records(records, &mut writer),
             Self::ListAsk(ask) => ask.encode(&mut writer),
             Self::ListPart(part) => part.encode(&mut writer),
+            Self::RosterAsk(ask) => ask.encode(&mut writer),
+            Self::RosterPart(part) => part.encode(&mut writer),
             Self::Copy(copy) => copy.encode(&mut writer),
             Self::Copied(copied) => copied.encode(&mut writer),
             Self::Erase(erase) | Self::Delete(erase) => erase.encode(&mut writer),
@@ -298,6 +308,10 @@ pub mod kind {
     pub const LIST_ASK: u16 = 0x0210;
     /// A part of it.
     pub const LIST_PART: u16 = 0x0211;
+    /// The eligible list of an epoch is wanted.
+    pub const ROSTER_ASK: u16 = 0x0212;
+    /// A part of it.
+    pub const ROSTER_PART: u16 = 0x0213;
     /// A small onion.
     pub const ONION_SMALL: u16 = 0x0301;
     /// A large onion.

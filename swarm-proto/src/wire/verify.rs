@@ -52,7 +52,7 @@ pub enum Via {
         /// The hash of the reply key.
         reply_key_hash: [u8; 32],
     },
-    /// Over an anonymous link, without an onion: only the member list is given there.
+    /// Over an anonymous link, without an onion: only the member list and eligible lists are given there.
     Client,
 }
 
@@ -79,7 +79,7 @@ impl Judge<'_> {
             Via::Relay(_) | Via::Client => [0; 32],
         };
         let admitted = match (&message, via) {
-            (Message::ListAsk(_), Via::Onion { .. } | Via::Client) => true,
+            (Message::ListAsk(_) | Message::RosterAsk(_), Via::Onion { .. } | Via::Client) => true,
             (
                 Message::Reconcile(_)
                 | Message::Want(_)

@@ -71,6 +71,7 @@ impl Visit<'_> {
                 .home
                 .change(|change| put_number(change, POLLED, began.0))?;
         }
+        self.keep_learned()?;
         self.acknowledge()?;
         Ok(round.gathered)
     }
@@ -141,6 +142,7 @@ impl Visit<'_> {
             Event::Members(_)
             | Event::NoMembers { .. }
             | Event::SourcesDiffer { .. }
+            | Event::Roster { .. }
             | Event::Pinned(_)
             | Event::Stored { .. }
             | Event::Waiting { .. }

@@ -159,6 +159,7 @@ fn take_cards(
             Event::Members(_)
             | Event::NoMembers { .. }
             | Event::SourcesDiffer { .. }
+            | Event::Roster { .. }
             | Event::Pinned(_)
             | Event::Stored { .. }
             | Event::Waiting { .. }

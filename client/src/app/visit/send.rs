@@ -162,6 +162,7 @@ impl Visit<'_> {
                 Event::Members(_)
                 | Event::NoMembers { .. }
                 | Event::SourcesDiffer { .. }
+                | Event::Roster { .. }
                 | Event::Pinned(_)
                 | Event::Fetched { .. }
                 | Event::Card { .. }

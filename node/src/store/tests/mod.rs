@@ -4,6 +4,7 @@ mod crash;
 mod disks;
 mod full;
 mod model;
+mod rosters;
 
 use bytes::Bytes;
 use std::sync::mpsc::sync_channel;

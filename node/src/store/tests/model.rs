@@ -66,6 +66,12 @@ fn any_op() -> impl Strategy<Value = StoreOp> {
             hour: Hour(if far { hour } else { 38 + hour % 12 }),
         }),
         1 => Just(StoreOp::Usage),
+        1 => (0..6_u32, 0..6_u32, any::<u8>()).prop_map(|(epoch, oldest, byte)| StoreOp::PutRoster {
+            epoch: Epoch(epoch),
+            list: vec![byte; usize::from(byte) * 48].into(),
+            oldest: Epoch(oldest),
+        }),
+        1 => Just(StoreOp::Rosters),
         1 => (0..=16_u8).prop_map(|cell_bits| StoreOp::Cells { cell_bits }),
         2 => (0..2_u32, 0..=16_u8, 0..OWNERS, any::<bool>(), 0..40_usize)
             .prop_map(|(epoch, cell_bits, owner, all, items_max)| {
@@ -106,7 +112,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// [STO-1] [STO-2] [STO-3] [STO-4] [STO-5] [STO-7] [STO-8]
+    /// [STO-1] [STO-2] [STO-3] [STO-4] [STO-5] [STO-7] [STO-8] [STO-9]
     #[test]
     fn the_engine_answers_as_the_model_does(
         steps in prop::collection::vec(any_step(), 1..20),

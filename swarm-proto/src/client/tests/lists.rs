@@ -48,6 +48,8 @@ impl Scene {
         for effect in out {
             match effect {
                 Effect::List { ask, source, .. } => self.asks.push((ask, source)),
+                // Relays that do not know the question.
+                Effect::Roster { ask, .. } => self.step(Input::Rostered { ask, part: None }),
                 Effect::Report(event) => self.told.push(event),
                 Effect::Ask(ask) => panic!("{ask:?}"),
             }
@@ -281,15 +283,7 @@ fn a_source_that_drips_or_repeats_its_list_holds_nobody_up() {
     let mut out = Vec::new();
     client.step(rig.now, Input::Wake, &mut out);
     let members = members_of(&rig);
-    let part = |total, from, members: &[RecordWithKeys]| {
-        let members = members.to_vec();
-        Some(JudgedPart(ListPart {
-            hash: [1; 32],
-            total,
-            from,
-            members,
-        }))
-    };
+    let part = |total, from, members: &[RecordWithKeys]| Some(part(total, from, members));
     let asks: Vec<AskId> = out
         .drain(..)
         .filter_map(|effect| match effect {
@@ -329,7 +323,16 @@ fn a_source_that_drips_or_repeats_its_list_holds_nobody_up() {
     assert_eq!(told, [few]);
 }
 
-fn members_of(rig: &Rig) -> Vec<RecordWithKeys> {
+pub(super) fn part(total: u32, from: u32, members: &[RecordWithKeys]) -> JudgedPart {
+    JudgedPart(ListPart {
+        hash: [1; 32],
+        total,
+        from,
+        members: members.to_vec(),
+    })
+}
+
+pub(super) fn members_of(rig: &Rig) -> Vec<RecordWithKeys> {
     let list = rig.nodes[0].relay.members();
     let members = list.iter().map(|member| RecordWithKeys {
         record: member.record().clone(),

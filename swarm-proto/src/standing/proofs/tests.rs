@@ -308,7 +308,7 @@ fn convictions_of_an_earlier_run_count_on_as_long_as_they_would_have() {
     assert!(context.said.expelled.contains(&liar) && context.said.expelled.len() == 1);
     let holds = |context: &Context, days: u32| {
         let eligible = context.view.eligible(&rig.network, today.minus(days));
-        eligible.find(&liar).is_some()
+        eligible.has(&liar)
     };
     assert_eq!(
         [3, 2, 0].map(|days| holds(&context, days)),
