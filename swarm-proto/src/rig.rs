@@ -64,7 +64,7 @@ pub(crate) struct Node {
 impl Node {
     /// Makes of what its disk has what it lists.
     fn bend(&self, tags: &mut [Tagged]) {
-        for tagged in tags {
+        for tagged in tags.iter_mut() {
             if self.hollow {
                 tagged.tag = [0; 32];
             }
@@ -79,6 +79,7 @@ impl Node {
                 tagged.tag = [0; 32];
             }
         }
+        tags.sort_unstable_by_key(|tagged| tagged.held.item());
     }
 }
 
