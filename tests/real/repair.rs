@@ -40,7 +40,12 @@ async fn what_dead_holders_had_is_made_again_elsewhere() {
         fewest_copies(&net, &ids).await >= COPIES
     })
     .await;
-    for holder in who.holders(since).await.iter().take(2) {
+    // With both of its guards dead nobody reads anything ([PTH-2]).
+    let (guards, mut holders) = (who.guards(), who.holders(since).await);
+    if holders.iter().take(2).all(|holder| guards.contains(holder)) {
+        holders.swap(1, 2);
+    }
+    for holder in holders.iter().take(2) {
         net.kill(net.index_of(holder)).await;
     }
     until("living relays have five copies", async || {
