@@ -11,9 +11,11 @@ mod liars;
 mod links;
 mod parting;
 mod personas;
+mod pledges;
 mod poste;
 mod repair;
 mod soak;
+mod sweeps;
 
 /// The relay's program.
 const RELAY: &str = env!("CARGO_BIN_EXE_test-relay");

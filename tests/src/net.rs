@@ -234,11 +234,16 @@ pub fn rss_kib(pid: u32) -> u64 {
 }
 
 /// Waits until `holds`, and fails with `what` if it takes longer than any honest run.
-pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
+    until_looking(what, LOOK_EVERY, holds).await;
+}
+
+/// The same with other pauses between two looks, for who must not be late.
+pub async fn until_looking(what: &str, every: Duration, mut holds: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !holds().await {
         assert!(start.elapsed() < PATIENCE, "waited too long: {what}");
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(every).await;
     }
 }
 
