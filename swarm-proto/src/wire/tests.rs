@@ -27,6 +27,7 @@ use crate::wire::standing::{Past, Tally, Testimony, Words};
 use crate::wire::sweeps::{Listing, Open, Reply, Step};
 
 mod fuzz;
+mod parts;
 mod proofs;
 
 use proofs::{loss, pledge_evidence, twice};
