@@ -9,6 +9,8 @@ use swarm_proto::id::EnvelopeId;
 use crate::RELAY;
 
 const COPIES: usize = 5;
+/// With two dead there are spares, and paths to them.
+const RELAYS: usize = 9;
 
 /// The fewest copies that running relays have of any of these.
 async fn fewest_copies(net: &Net, ids: &[EnvelopeId]) -> usize {
@@ -33,7 +35,7 @@ async fn deposit_some(who: &Correspondent) -> Vec<EnvelopeId> {
 /// [REP-1] [REP-5]
 #[tokio::test]
 async fn what_dead_holders_had_is_made_again_elsewhere() {
-    let mut net = Net::start(RELAY, 12).await;
+    let mut net = Net::start(RELAY, RELAYS).await;
     let who = Correspondent::new(net.file(), 31);
     let (since, ids) = (who.epoch(), deposit_some(&who).await);
     until("all holders have all", async || {
@@ -59,7 +61,7 @@ async fn what_dead_holders_had_is_made_again_elsewhere() {
 /// [REP-7]: also when it is killed in the middle of it.
 #[tokio::test]
 async fn a_relay_that_is_drained_may_be_stopped_for_good() {
-    let mut net = Net::start(RELAY, 12).await;
+    let mut net = Net::start(RELAY, RELAYS).await;
     let who = Correspondent::new(net.file(), 32);
     let (since, ids) = (who.epoch(), deposit_some(&who).await);
     let leaver = net.index_of(&who.holders(since).await[0]);

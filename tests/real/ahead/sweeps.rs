@@ -23,8 +23,8 @@ const LETTERS: usize = 3;
 const COPIES: usize = 5;
 /// What a round takes.
 const ROUND: Duration = Duration::from_secs(3);
-/// A sweep takes milliseconds.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// A sweep takes tens of milliseconds.
+const LOOK_EVERY: Duration = Duration::from_millis(4);
 
 fn done(status: &Status) -> u64 {
     let sweeps = &status.sweeps;
@@ -42,7 +42,24 @@ struct Sweeping {
 
 impl Sweeping {
     async fn status(&self, relay: usize) -> Status {
-        self.net.status(relay).await.unwrap()
+        let mut told = None;
+        until("it tells its status", async || {
+            told = self.net.status(relay).await;
+            told.is_some()
+        })
+        .await;
+        told.unwrap()
+    }
+
+    /// The letters that a relay has.
+    async fn held(&self, relay: usize) -> Vec<EnvelopeId> {
+        let mut held = None;
+        until("it says what it holds", async || {
+            held = self.net.holds(relay, &self.ids).await;
+            held.is_some()
+        })
+        .await;
+        held.unwrap()
     }
 
     /// Waits until this relay has opened another sweep.
@@ -74,7 +91,7 @@ impl Sweeping {
         let victims = self.two();
         let mut had = Vec::new();
         for victim in victims {
-            had.push(self.net.holds(victim, &self.ids).await.unwrap());
+            had.push(self.held(victim).await);
         }
         self.opens(victims[0]).await;
         let most_us = u64::try_from(self.longest.as_micros()).unwrap();
@@ -86,7 +103,7 @@ impl Sweeping {
         }
         for (victim, had) in victims.into_iter().zip(had) {
             self.net.restart(victim).await;
-            let has = self.net.holds(victim, &self.ids).await.unwrap();
+            let has = self.held(victim).await;
             let gone = had.iter().filter(|id| !has.contains(id)).count();
             assert_eq!(gone, 0, "relay {victim} lost what it had");
         }
