@@ -105,7 +105,7 @@ fn tell(line: &str) {
 
 const SECTIONS: [&str; 6] = ["onion", "address", "pledge", "store", "road", "relay"];
 
-/// Together with starts, fillings and the half minute of rest under five minutes.
+/// Together with starts, fillings and the minute of rest under five minutes.
 const ONION: Duration = Duration::from_secs(45);
 const ADDRESS: Duration = Duration::from_secs(4);
 const PLEDGE: Duration = Duration::from_secs(8);
