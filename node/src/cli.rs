@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use poste_link::network_file::NetworkFile;
 use serde::Serialize;
+use swarm_proto::time::MINUTE_MS_MIN;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Profile};
@@ -135,7 +136,7 @@ enum Verb {
         #[arg(long)]
         one_address: bool,
         /// Milliseconds of the network's minute
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(10..=60_000))]
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(i64::from(MINUTE_MS_MIN)..=60_000))]
         minute_ms: u32,
     },
 }

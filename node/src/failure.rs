@@ -79,6 +79,8 @@ impl RunFailure {
             | Self::Network(_)
             | Self::Checks(_)
             | Self::Sectors(_)
+            // What was asked for is not there.
+            | Self::Socket(SocketFailure::Declined(_))
             | Self::System { .. }
             | Self::File { .. } => EXIT_USER,
             Self::Driver(_) | Self::Discovery(_) | Self::Socket(_) | Self::Devnet(_) => {

@@ -180,6 +180,11 @@ fn a_newcomer_with_one_address_finds_the_whole_devnet() {
         "it started itself again"
     );
 
+    let unknown = poste_node(&["--home", home, "status", "--standing", "nobody"]);
+    assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
+    let said = String::from_utf8_lossy(&unknown.stderr);
+    assert!(said.contains("no member's id begins with nobody"), "{said}");
+
     let second = poste_node(&["--home", home, "run"]);
     assert_eq!(second.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&second.stderr).contains("another relay is running"));

@@ -75,10 +75,10 @@ enum Load {
 impl Trip {
     /// The size of the answer that was asked for.
     fn answer(&self) -> SizeClass {
-        match &self.request {
-            Some(Request::Fetch { answer, .. }) => *answer,
-            Some(Request::CardAsk { .. }) | None => SizeClass::Large,
-            Some(Request::Deposit(_) | Request::Delete(_) | Request::CardPut(_)) => {
+        match &self.wanted {
+            Thing::Mail(Request::Fetch { answer, .. }) => *answer,
+            Thing::Mail(Request::CardAsk { .. }) | Thing::List | Thing::Roster => SizeClass::Large,
+            Thing::Mail(Request::Deposit(_) | Request::Delete(_) | Request::CardPut(_)) => {
                 SizeClass::Small
             }
         }

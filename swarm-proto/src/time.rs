@@ -143,6 +143,10 @@ impl TimeScale {
     }
 }
 
+/// The shortest minute of a network: with a shorter one the ticks since 1970 do not fit 4 bytes, all ticks are the
+/// last one, and no relay ever has a record. With this one they fit until 2038.
+pub const MINUTE_MS_MIN: u32 = 50;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,7 +154,7 @@ mod tests {
     /// [TIME-1] and [TIME-2].
     #[test]
     fn calendar_units_nest_at_every_scale() {
-        for minute_ms in [60_000, 100, 1_000] {
+        for minute_ms in [60_000, 100, 1_000, MINUTE_MS_MIN] {
             let scale = TimeScale { minute_ms };
             let unix = UnixTime(1_790_000_000_123);
             let tick = scale.tick_of(unix);

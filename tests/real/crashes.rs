@@ -1,4 +1,6 @@
-//! A relay is killed in the middle of repairing, of sweeping and of leaving: what it had is there, and it goes on.
+//! A relay is killed in the middle of repairing and of leaving: what it had is there, and it goes on.
+//!
+//! Killed in the middle of sweeping: `sweeps.rs`.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -12,6 +14,8 @@ use swarm_proto::id::EnvelopeId;
 use crate::RELAY;
 
 const COPIES: usize = 5;
+/// With one dead and one that leaves there are spares.
+const RELAYS: usize = 9;
 const ROUNDS: usize = 3;
 /// Letters of a round.
 const LETTERS: usize = 12;
@@ -24,6 +28,8 @@ struct Crashes {
     net: Net,
     ids: Vec<EnvelopeId>,
     chance: Chance,
+    /// How many were killed while they copied.
+    caught: usize,
 }
 
 impl Crashes {
@@ -45,19 +51,23 @@ impl Crashes {
 
     /// Waits until running relays but `leaver` have five copies of everything.
     async fn all_copied_without(&self, leaver: Option<usize>) {
-        let net = &self.net;
         until("five copies of everything", async || {
-            let mut copies = vec![0; self.ids.len()];
-            let others = (0..net.nodes()).filter(|index| Some(*index) != leaver);
-            for index in others.filter(|index| net.is_running(*index)) {
-                let here = net.holds(index, &self.ids).await.unwrap_or_default();
-                for (id, count) in self.ids.iter().zip(&mut copies) {
-                    *count += usize::from(here.contains(id));
-                }
-            }
-            copies.iter().all(|count| *count >= COPIES)
+            self.is_copied_without(leaver).await
         })
         .await;
+    }
+
+    async fn is_copied_without(&self, leaver: Option<usize>) -> bool {
+        let net = &self.net;
+        let mut copies = vec![0; self.ids.len()];
+        let others = (0..net.nodes()).filter(|index| Some(*index) != leaver);
+        for index in others.filter(|index| net.is_running(*index)) {
+            let here = net.holds(index, &self.ids).await.unwrap_or_default();
+            for (id, count) in self.ids.iter().zip(&mut copies) {
+                *count += usize::from(here.contains(id));
+            }
+        }
+        copies.iter().all(|count| *count >= COPIES)
     }
 
     /// What each of these relays has done so far.
@@ -69,54 +79,32 @@ impl Crashes {
         all
     }
 
-    /// Waits until one of these relays has done more than it had, and names it.
-    async fn first_beyond(
-        &self,
-        what: &str,
-        relays: &[usize],
-        before: &[u64],
-        done: Done,
-    ) -> usize {
-        let mut first = None;
-        until(what, async || {
-            for (relay, before) in relays.iter().zip(before) {
-                let status = self.net.status(*relay).await.unwrap();
-                if first.is_none() && done(&status) > *before {
-                    first = Some(*relay);
-                }
-            }
-            first.is_some()
-        })
-        .await;
-        first.unwrap()
-    }
-
-    /// A holder dies, and one of those that copy in its place dies while it does.
+    /// A holder dies, and one of those that copy in its place dies while it does. On a machine so busy that relays
+    /// were taken for dead before, others may have all of it already.
     async fn in_repair(&mut self, holders: &[usize]) {
         let pushed: Done = |status| status.repair.pushed;
         let (&dead, others) = holders.split_first().unwrap();
         let had = self.net.holds(dead, &self.ids).await.unwrap();
         let before = self.done(others, pushed).await;
         self.net.kill(dead).await;
-        let worker = self.first_beyond("somebody copies", others, &before, pushed);
-        let worker = worker.await;
-        let worker_had = self.kill_within(worker, 200).await;
-        self.restart(worker, &worker_had).await;
+        let mut worker = None;
+        until("somebody copies", async || {
+            for (relay, before) in others.iter().zip(&before) {
+                let status = self.net.status(*relay).await;
+                if status.is_some_and(|status| pushed(&status) > *before) {
+                    worker = worker.or(Some(*relay));
+                }
+            }
+            worker.is_some() || self.is_copied_without(Some(dead)).await
+        })
+        .await;
+        if let Some(worker) = worker {
+            let worker_had = self.kill_within(worker, 200).await;
+            self.restart(worker, &worker_had).await;
+            self.caught += 1;
+        }
         self.all_copied_without(Some(dead)).await;
         self.restart(dead, &had).await;
-    }
-
-    /// A holder dies while it sweeps another one.
-    async fn in_sweep(&mut self, holders: &[usize]) {
-        let opened: Done = |status| status.sweeps.opened;
-        let before = self.done(holders, opened).await;
-        let sweeper = self.first_beyond("somebody sweeps", holders, &before, opened);
-        let sweeper = sweeper.await;
-        let had = self.kill_within(sweeper, 50).await;
-        self.restart(sweeper, &had).await;
-        // It counts from nothing after a start.
-        self.first_beyond("it sweeps again", &[sweeper], &[0], opened)
-            .await;
     }
 
     /// A holder is told to leave and dies again and again while it hands over.
@@ -149,18 +137,19 @@ impl Crashes {
     }
 }
 
-/// [REP-4] [REP-5] [REP-7] [SWP-4]
+/// [REP-4] [REP-5] [REP-7]
 #[tokio::test]
-async fn a_relay_killed_while_it_repairs_sweeps_or_leaves_has_all_it_had_and_goes_on() {
+async fn a_relay_killed_while_it_repairs_or_leaves_has_all_it_had_and_goes_on() {
     let seed = unix_now().0;
     println!("seed {seed}");
-    let net = Net::start(RELAY, 12).await;
+    let net = Net::start(RELAY, RELAYS).await;
     let who = Correspondent::new(net.file(), 33);
     let since = who.epoch();
     let mut crashes = Crashes {
         net,
         ids: Vec::new(),
         chance: Chance::new(seed, "crashes", 0),
+        caught: 0,
     };
     let mut leaver = 0;
     for round in 0..ROUNDS {
@@ -172,10 +161,10 @@ async fn a_relay_killed_while_it_repairs_sweeps_or_leaves_has_all_it_had_and_goe
         }
         crashes.all_copied_without(None).await;
         crashes.in_repair(&holders).await;
-        crashes.in_sweep(&holders).await;
-        println!("seed {seed}: round {round} of repair and sweeps done");
+        println!("seed {seed}: round {round} of repair done");
         leaver = holders[0];
     }
+    assert!(crashes.caught > 0, "nobody copied");
     crashes.in_drain(leaver).await;
     for index in (0..crashes.net.nodes()).filter(|index| *index != leaver) {
         let status = crashes.net.status(index).await.unwrap();

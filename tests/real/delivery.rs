@@ -16,6 +16,9 @@ use tokio::task::JoinSet;
 
 use crate::RELAY;
 
+/// Five holders, and enough others for paths around them.
+const RELAYS: usize = 8;
+
 /// Deposits `count` envelopes, eight at a time; those that were acknowledged.
 async fn deposit_many(who: &Arc<Correspondent>, count: usize) -> Vec<EnvelopeId> {
     let mut tasks = JoinSet::new();
@@ -82,7 +85,7 @@ async fn a_letter_waits_at_twelve_relays_for_somebody_who_is_not_there() {
 /// from the relays that took the deposits.
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_when_a_holder_is_killed_while_deposits_arrive() {
-    let mut net = Net::start(RELAY, 12).await;
+    let mut net = Net::start(RELAY, RELAYS).await;
     let who = Arc::new(Correspondent::new(net.file(), 3));
     let epoch = early_in_an_epoch(&who).await;
     let holders = who.holders(epoch).await;
@@ -126,7 +129,7 @@ async fn nothing_acknowledged_is_lost_when_a_holder_is_killed_while_deposits_arr
 
 #[tokio::test]
 async fn a_holder_that_hangs_holds_nobody_up() {
-    let net = Net::start(RELAY, 12).await;
+    let net = Net::start(RELAY, RELAYS).await;
     let who = Arc::new(Correspondent::new(net.file(), 4));
     let epoch = early_in_an_epoch(&who).await;
     let before = deposit_many(&who, 4).await;
@@ -146,7 +149,7 @@ async fn a_holder_that_hangs_holds_nobody_up() {
 
 #[tokio::test]
 async fn a_relay_that_is_asked_to_stop_does_so_at_once_and_loses_nothing() {
-    let mut net = Net::start(RELAY, 12).await;
+    let mut net = Net::start(RELAY, RELAYS).await;
     let who = Arc::new(Correspondent::new(net.file(), 5));
     let epoch = early_in_an_epoch(&who).await;
     let acknowledged = deposit_many(&who, 12).await;
@@ -166,7 +169,7 @@ async fn a_relay_that_is_asked_to_stop_does_so_at_once_and_loses_nothing() {
 /// [SIG-2]
 #[tokio::test]
 async fn nobody_reads_with_another_key_and_a_deposit_counts_once() {
-    let net = Net::start(RELAY, 12).await;
+    let net = Net::start(RELAY, RELAYS).await;
     let (ada, eve) = (
         Correspondent::new(net.file(), 6),
         Correspondent::new(net.file(), 7),
@@ -194,7 +197,7 @@ async fn nobody_reads_with_another_key_and_a_deposit_counts_once() {
 
 #[tokio::test]
 async fn an_idle_relay_is_small() {
-    let net = Net::start(RELAY, 12).await;
+    let net = Net::start(RELAY, RELAYS).await;
     let rss: Vec<u64> = (0..net.nodes()).map(|index| net.rss_kib(index)).collect();
     println!("VmRSS of idle relays, KiB: {rss:?}");
     let largest = rss.into_iter().max().unwrap();

@@ -9,6 +9,10 @@ use poste_tests::net::{Net, until};
 
 use crate::RELAY;
 
+/// With twice the readings of an ordinary network of this size.
+const RELAYS: usize = 8;
+/// A visit of each every four seconds.
+const READINGS: u16 = 120;
 const LAZY_RELAY: &str = env!("CARGO_BIN_EXE_test-lazy-relay");
 
 /// What all relays' personas together asked for and were not shown.
@@ -44,11 +48,11 @@ fn files(dir: &Path) -> BTreeSet<PathBuf> {
 /// with one stops as fast as one without.
 #[tokio::test]
 async fn relays_read_their_own_letters_and_then_find_who_shows_none() {
-    let mut net = Net::start_reading(RELAY, 12).await;
+    let mut net = Net::start_reading(RELAY, RELAYS, READINGS).await;
     let before = files(net.home(5).dir());
     let start = Instant::now();
     until("relays have read letters of their own", async || {
-        readings(&net).await.0 >= 12
+        readings(&net).await.0 >= RELAYS as u64
     })
     .await;
     let (asked, failed) = readings(&net).await;

@@ -9,6 +9,8 @@ use swarm_proto::id::EnvelopeId;
 use crate::RELAY;
 
 const COPIES: usize = 5;
+/// With two dead there are spares, and paths to them.
+const RELAYS: usize = 9;
 
 /// The fewest copies that running relays have of any of these.
 async fn fewest_copies(net: &Net, ids: &[EnvelopeId]) -> usize {
@@ -33,14 +35,19 @@ async fn deposit_some(who: &Correspondent) -> Vec<EnvelopeId> {
 /// [REP-1] [REP-5]
 #[tokio::test]
 async fn what_dead_holders_had_is_made_again_elsewhere() {
-    let mut net = Net::start(RELAY, 12).await;
+    let mut net = Net::start(RELAY, RELAYS).await;
     let who = Correspondent::new(net.file(), 31);
     let (since, ids) = (who.epoch(), deposit_some(&who).await);
     until("all holders have all", async || {
         fewest_copies(&net, &ids).await >= COPIES
     })
     .await;
-    for holder in who.holders(since).await.iter().take(2) {
+    // With both of its guards dead nobody reads anything ([PTH-2]).
+    let (guards, mut holders) = (who.guards(), who.holders(since).await);
+    if holders.iter().take(2).all(|holder| guards.contains(holder)) {
+        holders.swap(1, 2);
+    }
+    for holder in holders.iter().take(2) {
         net.kill(net.index_of(holder)).await;
     }
     until("living relays have five copies", async || {
@@ -54,7 +61,7 @@ async fn what_dead_holders_had_is_made_again_elsewhere() {
 /// [REP-7]: also when it is killed in the middle of it.
 #[tokio::test]
 async fn a_relay_that_is_drained_may_be_stopped_for_good() {
-    let mut net = Net::start(RELAY, 12).await;
+    let mut net = Net::start(RELAY, RELAYS).await;
     let who = Correspondent::new(net.file(), 32);
     let (since, ids) = (who.epoch(), deposit_some(&who).await);
     let leaver = net.index_of(&who.holders(since).await[0]);

@@ -44,6 +44,7 @@ pub struct Correspondent {
     ids: AtomicU64,
     waiting: Waiting,
     members: watch::Receiver<Option<Arc<Snapshot>>>,
+    pinned: watch::Receiver<Pinned>,
     _stop: DropGuard,
 }
 
@@ -79,7 +80,8 @@ impl Correspondent {
         let (courier, events) = Courier::start(config, &tracker, stop.clone()).unwrap();
         let waiting = Waiting::default();
         let (tell, members) = watch::channel(None);
-        tracker.spawn(listen(events, Arc::clone(&waiting), tell));
+        let (tell_pins, pinned) = watch::channel(Pinned::default());
+        tracker.spawn(listen(events, Arc::clone(&waiting), tell, tell_pins));
         Self {
             courier,
             network,
@@ -88,6 +90,7 @@ impl Correspondent {
             ids: AtomicU64::new(1),
             waiting,
             members,
+            pinned,
             _stop: stop.drop_guard(),
         }
     }
@@ -198,28 +201,21 @@ impl Correspondent {
         }
     }
 
-    /// What is in its mailbox of an epoch; tried again while relays on the way have just failed, as a person would.
-    async fn fetch_patiently(&self, epoch: Epoch) -> Fetched {
-        for _ in 0..VISITS_MAX {
-            match self.fetch(epoch).await {
-                Ok(fetched) => return fetched,
-                Err(Trouble::NoPath | Trouble::Unreachable) => {
-                    tokio::time::sleep(VISIT_PAUSE).await;
-                }
-                Err(why) => panic!("epoch {epoch:?} cannot be read: {why:?}"),
-            }
-        }
-        panic!("epoch {epoch:?} cannot be read: no way in {VISITS_MAX} visits");
-    }
-
     /// All that is in its mailboxes from an epoch to the present one.
     pub async fn fetch_since(&self, first: Epoch) -> Vec<EnvelopeId> {
         let mut ids = Vec::new();
         for epoch in first.0..=self.epoch().0 {
-            let fetched = self.fetch_patiently(Epoch(epoch)).await;
+            let fetched = self.fetch(Epoch(epoch)).await;
+            let fetched = fetched.unwrap_or_else(|why| panic!("epoch {epoch}: {why:?}"));
             ids.extend(fetched.envelopes.iter().map(Envelope::id));
         }
         ids
+    }
+
+    /// The relays that it enters the network by, the one that it tries first in front.
+    pub fn guards(&self) -> Vec<NodeId> {
+        let pinned = self.pinned.borrow();
+        pinned.guards.iter().map(|pin| pin.id).collect()
     }
 
     /// The members, once they are known.
@@ -303,6 +299,7 @@ async fn listen(
     mut events: mpsc::Receiver<Event>,
     waiting: Waiting,
     members: watch::Sender<Option<Arc<Snapshot>>>,
+    pinned: watch::Sender<Pinned>,
 ) {
     while let Some(event) = events.recv().await {
         let (id, over) = match &event {
@@ -316,10 +313,13 @@ async fn listen(
                 members.send_replace(Some(Arc::clone(known)));
                 continue;
             }
-            Event::NoMembers { .. }
-            | Event::SourcesDiffer { .. }
-            | Event::Roster { .. }
-            | Event::Pinned(_) => continue,
+            Event::Pinned(pins) => {
+                pinned.send_replace(pins.clone());
+                continue;
+            }
+            Event::NoMembers { .. } | Event::SourcesDiffer { .. } | Event::Roster { .. } => {
+                continue;
+            }
         };
         let mut waiting = lock(&waiting);
         if let Some(tell) = waiting.get(&id) {
@@ -356,7 +356,3 @@ pub fn unix_now() -> UnixTime {
 
 /// Events of one command: tries of a test's patience, and the last.
 const EVENTS_MAX: usize = 1_024;
-/// How often somebody tries again while no way is found.
-const VISITS_MAX: u32 = 60;
-/// How long somebody waits before that.
-const VISIT_PAUSE: Duration = Duration::from_secs(1);

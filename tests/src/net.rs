@@ -1,7 +1,7 @@
 //! A devnet of real relay processes for one test, and what a test does to them.
 //!
 //! Relays are children of the test's own thread and die with it, however the test ends. Nets take turns:
-//! two of them at a time wait beside each other, more would only slow each other down. Waiting is always
+//! a few of them at a time wait beside each other, more would only slow each other down. Waiting is always
 //! for a condition, with a deadline that only a broken run reaches.
 
 #![allow(
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use poste_link::network_file::NetworkFile;
-use poste_node::devnet::{Devnet, DevnetLauncher, DevnetPlan, DevnetRow, READINGS};
+use poste_node::devnet::{Devnet, DevnetLauncher, DevnetPlan, DevnetRow};
 use poste_node::home::Home;
 use poste_node::status::{self, Status};
 use swarm_proto::id::{EnvelopeId, NodeId, NodeKey};
@@ -53,9 +53,10 @@ impl Net {
         Self::launch_as(launcher, nodes, minute_ms, 0).await
     }
 
-    /// [`Net::start`] with a persona in each relay, which most tests do without: at this speed they are busy.
-    pub async fn start_reading(relay: &str, nodes: usize) -> Self {
-        let net = Self::launch_as(launcher(relay), nodes, MINUTE_MS, READINGS).await;
+    /// [`Net::start`] with a persona in each relay that makes so many readings an epoch, which most tests do without:
+    /// at this speed they are busy.
+    pub async fn start_reading(relay: &str, nodes: usize, readings: u16) -> Self {
+        let net = Self::launch_as(launcher(relay), nodes, MINUTE_MS, readings).await;
         net.meet().await;
         net
     }
@@ -234,11 +235,16 @@ pub fn rss_kib(pid: u32) -> u64 {
 }
 
 /// Waits until `holds`, and fails with `what` if it takes longer than any honest run.
-pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
+    until_looking(what, LOOK_EVERY, holds).await;
+}
+
+/// The same with other pauses between two looks, for who must not be late.
+pub async fn until_looking(what: &str, every: Duration, mut holds: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !holds().await {
         assert!(start.elapsed() < PATIENCE, "waited too long: {what}");
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(every).await;
     }
 }
 

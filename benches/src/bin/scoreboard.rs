@@ -108,7 +108,7 @@ const SECTIONS: [&str; 7] = [
     "onion", "address", "pledge", "store", "link", "road", "relay",
 ];
 
-/// Together with starts, fillings and the half minute of rest under five minutes.
+/// Together with starts, fillings and the minute of rest under five minutes.
 const ONION: Duration = Duration::from_secs(45);
 const ADDRESS: Duration = Duration::from_secs(4);
 const PLEDGE: Duration = Duration::from_secs(8);

@@ -189,6 +189,9 @@ fn tell(trouble: Trouble) -> String {
     match trouble {
         Trouble::NoMembers => "there is no member list".to_owned(),
         Trouble::NoPath => "no path of four relays in different networks was found".to_owned(),
+        Trouble::NoGuard => {
+            "none of the relays that you always enter the network by can be reached".to_owned()
+        }
         Trouble::Unreachable => "no holder answered".to_owned(),
         Trouble::TooFewCopies => "too few holders have it yet".to_owned(),
         Trouble::TooLate => "its day is over; it is sealed again".to_owned(),

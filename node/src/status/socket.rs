@@ -257,7 +257,8 @@ pub async fn ask_drain(path: &Path) -> Result<(), SocketFailure> {
 }
 
 fn nothing(error: Option<String>) -> SocketFailure {
-    SocketFailure::Answer(error.unwrap_or_else(|| "nothing in it".to_owned()))
+    let empty = || SocketFailure::Answer("nothing in it".to_owned());
+    error.map_or_else(empty, SocketFailure::Declined)
 }
 
 async fn question(path: &Path, ask: Ask) -> Result<Answer, SocketFailure> {
@@ -327,6 +328,9 @@ pub enum SocketFailure {
     /// The answer is not understood.
     #[error("the relay's answer: {0}")]
     Answer(String),
+    /// The relay declines, and says why.
+    #[error("{0}")]
+    Declined(String),
     /// The operating system refused.
     #[error("{}: {source}", path.display())]
     Io {

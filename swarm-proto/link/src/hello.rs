@@ -159,6 +159,14 @@ fn offset_ms(theirs: UnixTime, ours: UnixTime) -> i64 {
 mod tests {
     use super::*;
 
+    const CORPUS: &str = include_str!("../../../docs/spec/vectors/malformed-parts.txt");
+
+    fn unhex(text: &str) -> Vec<u8> {
+        let at = (0..text.len()).step_by(2);
+        at.map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+            .collect()
+    }
+
     fn versions(lowest: u16, highest: u16) -> Versions {
         Versions { lowest, highest }
     }
@@ -186,6 +194,48 @@ mod tests {
             Hello::read(body.into()).unwrap_err().field,
             "highest version"
         );
+    }
+
+    /// The shortest bytes refused for each reason, among all beginnings of a hello, one byte more, and one changed.
+    #[test]
+    fn malformed_hellos_are_refused_at_the_field_of_the_corpus() {
+        let refused = |bytes: &[u8]| match Hello::read(Bytes::copy_from_slice(bytes)) {
+            Ok(hello) => {
+                assert_eq!(hello.frame().body, bytes);
+                None
+            }
+            Err(malformed) => Some(malformed.field),
+        };
+        let mut known = Vec::new();
+        for line in CORPUS.lines().filter(|line| line.starts_with("hello ")) {
+            let (name, bytes) = line.split_once(" =").unwrap();
+            let bytes = unhex(bytes.trim());
+            let field = name.strip_prefix("hello ").unwrap();
+            assert_eq!(refused(&bytes), Some(field), "{name}");
+            known.push(field);
+        }
+        let mut good = vec![0, 1, 0, 3];
+        good.resize(44, 7);
+        assert_eq!(refused(&good), None);
+        let mut bent = vec![[good.as_slice(), &[0]].concat()];
+        for at in 0..good.len() {
+            bent.push(good[..at].to_vec());
+            for value in [0, 0xff, good[at] ^ 1] {
+                let mut bytes = good.clone();
+                bytes[at] = value;
+                bent.push(bytes[..=at].to_vec());
+                bent.push(bytes);
+            }
+        }
+        bent.sort_by_key(Vec::len);
+        for bytes in bent {
+            let field = refused(&bytes);
+            let is_known = field.is_none_or(|field| known.contains(&field));
+            assert!(
+                is_known,
+                "malformed-parts.txt lacks {field:?}: {bytes:02x?}"
+            );
+        }
     }
 
     #[test]

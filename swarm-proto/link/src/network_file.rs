@@ -14,6 +14,7 @@ use std::path::Path;
 use serde::Deserialize;
 use swarm_proto::id::NodeKey;
 use swarm_proto::network::{Caps, Network, Pledge, Reachability, Verdicts};
+use swarm_proto::time::MINUTE_MS_MIN;
 use swarm_proto::wire::standing::Past;
 use toml::Spanned;
 
@@ -509,7 +510,7 @@ impl Check<'_> {
             "minute_ms",
             &table.minute_ms,
             &mut scale.minute_ms,
-            10,
+            MINUTE_MS_MIN.into(),
             60_000,
         )?;
         self.set("holders", &table.holders, &mut network.holders, 1, 16)?;

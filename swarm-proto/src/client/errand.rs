@@ -38,6 +38,10 @@ pub(super) struct Errand {
     tried: BTreeSet<NodeId>,
     refused: BTreeMap<u16, (Refusal, BTreeSet<NodeId>)>,
     rounds: u32,
+    /// In this round a holder had no path without relays that failed a moment ago ...
+    blocked: bool,
+    /// ... and this is the round after such a one, in which they are tried again ([PTH-10]).
+    insists: bool,
     trouble: Trouble,
     not_before: Instant,
     untold: bool,
@@ -162,7 +166,9 @@ impl Errand {
             tried: BTreeSet::new(),
             refused: BTreeMap::new(),
             rounds: 0,
-            trouble: Trouble::NoPath,
+            blocked: false,
+            insists: false,
+            trouble: Trouble::Unreachable,
             not_before: Instant::default(),
             untold: false,
         })
@@ -246,8 +252,14 @@ impl Errand {
             Ok(Message::Elsewhere(_)) => self.refused(holder, Refusal::WrongHolder),
             Ok(message) => self.take(now, holder, message, holders, rng),
             // The holder has nothing to do with it: it is asked again at once, by the other guard. When no
-            // guard is left there is no path, and that leads to a pause.
-            Err(AskFailure::Guard) => self.trouble = Trouble::Unreachable,
+            // guard is left there is no path, and that leads to a pause, also where guards are tried again.
+            Err(AskFailure::Guard) => {
+                self.trouble = Trouble::NoGuard;
+                if self.insists {
+                    self.tried.insert(holder);
+                    self.blocked = true;
+                }
+            }
             Err(AskFailure::Timeout | AskFailure::Hop { .. } | AskFailure::Senseless) => {
                 self.tried.insert(holder);
                 self.trouble = Trouble::Unreachable;
@@ -260,11 +272,17 @@ impl Errand {
         self.asking.remove(&holder);
     }
 
-    /// No path to this holder keeps the rules.
-    pub(super) fn no_path(&mut self, holder: NodeId) {
+    /// Whether relays that failed a moment ago are good enough, since there was no way without them.
+    pub(super) fn insists(&self) -> bool {
+        self.insists
+    }
+
+    /// There is no path to this holder, and why.
+    pub(super) fn no_path(&mut self, holder: NodeId, why: Trouble) {
         self.asking.remove(&holder);
         self.tried.insert(holder);
-        self.trouble = Trouble::NoPath;
+        self.blocked |= why != Trouble::NoPath;
+        self.trouble = why;
     }
 
     fn take(
@@ -579,6 +597,7 @@ impl Errand {
     /// All holders were tried: the next round begins after a pause.
     fn try_later(&mut self, now: Now, rng: &mut ChaCha12Rng) {
         self.tried.clear();
+        self.insists = core::mem::take(&mut self.blocked);
         self.pause(now, rng);
     }
 

@@ -311,6 +311,8 @@ pub enum Trouble {
     NoMembers,
     /// No path keeps the rules.
     NoPath,
+    /// None of the guards can be reached, and nobody else is entered by ([PTH-2]).
+    NoGuard,
     /// No answer came.
     Unreachable,
     /// Two holders declined for this reason, or one did for good.
@@ -490,12 +492,12 @@ impl Client {
     }
 
     /// Lets an errand do what it can.
-    fn advance(&mut self, now: Now, id: CommandId, out: &mut Vec<Effect>) {
-        while let Some(epoch) = self.errands.get(&id).map(Errand::epoch) {
+    fn advance(&mut self, now: Now, command: CommandId, out: &mut Vec<Effect>) {
+        while let Some(epoch) = self.errands.get(&command).map(Errand::epoch) {
             if !self.ready || self.awaits_roster(now, epoch, out) {
                 return;
             }
-            let Some(errand) = self.errands.get_mut(&id) else {
+            let Some(errand) = self.errands.get_mut(&command) else {
                 return;
             };
             let room = self.asks.len() < limits::ASKS_IN_FLIGHT_MAX;
@@ -515,16 +517,26 @@ impl Client {
                     answer,
                     request,
                 } => {
-                    let ask = self.ask(now, id, holder, size, answer, request);
-                    match ask {
-                        Some(ask) => out.push(Effect::Ask(ask)),
-                        None => self.no_path(id, holder),
+                    let insists = errand.insists();
+                    match self.path(now, holder, insists) {
+                        Ok(path) => {
+                            let id = self.asked(now, command, path);
+                            out.push(Effect::Ask(Ask {
+                                id,
+                                command,
+                                path,
+                                size,
+                                answer,
+                                request,
+                            }));
+                        }
+                        Err(why) => self.no_path(command, holder, why),
                     }
                 }
                 Next::Wait => return,
                 Next::Tell(event) => out.push(Effect::Report(event)),
                 Next::Over(event) => {
-                    self.cancel(id);
+                    self.cancel(command);
                     out.push(Effect::Report(event));
                     return;
                 }
@@ -542,48 +554,54 @@ impl Client {
         }
     }
 
-    fn ask(
-        &mut self,
-        now: Now,
-        command: CommandId,
-        holder: NodeId,
-        size: SizeClass,
-        answer: SizeClass,
-        request: Request,
-    ) -> Option<Ask> {
-        let avoid: BTreeSet<NodeId> = self.avoid.keys().copied().collect();
+    /// A path to a holder without relays that failed a moment ago; one with them only if it `insists` ([PTH-10]).
+    fn path(&mut self, now: Now, holder: NodeId, insists: bool) -> Result<Path, Trouble> {
+        let failed = self.avoid.iter().filter(|(_, until)| **until > now.mono);
+        let failed: BTreeSet<NodeId> = failed.map(|(id, _)| *id).collect();
         let snapshot = self.view.snapshot();
         let choice = Choice {
             network: &self.network,
             snapshot: &snapshot,
             pinned: &self.pinned,
-            avoid: &avoid,
+            avoid: &failed,
         };
-        let path = choice.path(holder, &mut self.rng)?;
+        if let Some(path) = choice.path(holder, &mut self.rng) {
+            return Ok(path);
+        }
+        let avoid = &BTreeSet::new();
+        let any = Choice { avoid, ..choice }.path(holder, &mut self.rng);
+        let any = any.ok_or(Trouble::NoPath)?;
+        if insists {
+            return Ok(any);
+        }
+        let mut guards = self.pinned.guards.iter();
+        Err(if guards.all(|pin| failed.contains(&pin.id)) {
+            Trouble::NoGuard
+        } else {
+            Trouble::Unreachable
+        })
+    }
+
+    /// Notes a question that goes out now.
+    fn asked(&mut self, now: Now, command: CommandId, path: Path) -> AskId {
         let id = AskId(self.next_ask);
         self.next_ask = self.next_ask.wrapping_add(1);
+        let ends = now.mono.plus(ASK_LIFE);
         self.asks.insert(
             id,
             Asked {
                 command,
                 path,
-                ends: now.mono.plus(ASK_LIFE),
+                ends,
             },
         );
-        Some(Ask {
-            id,
-            command,
-            path,
-            size,
-            answer,
-            request,
-        })
+        id
     }
 
-    /// The holder cannot be asked by the rules of paths: another one is tried.
-    fn no_path(&mut self, id: CommandId, holder: NodeId) {
+    /// The holder cannot be asked now: another one is tried.
+    fn no_path(&mut self, id: CommandId, holder: NodeId, why: Trouble) {
         if let Some(errand) = self.errands.get_mut(&id) {
-            errand.no_path(holder);
+            errand.no_path(holder, why);
         }
     }
 

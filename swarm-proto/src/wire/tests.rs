@@ -1,9 +1,8 @@
 //! Every message there and back, every decoder under arbitrary bytes, and the sizes that onions allow.
 
-use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use alloc::{boxed::Box, string::String};
 
 use proptest::prelude::*;
 
@@ -21,6 +20,7 @@ use crate::wire::proof::Proof;
 use crate::wire::sweeps::Step;
 
 mod fuzz;
+mod parts;
 mod proofs;
 mod samples;
 

@@ -71,6 +71,7 @@ impl Pair {
             family: [0; 8],
             since: self.network.scale.tick_of(self.now.unix),
             last_record: None,
+            convictions: Vec::new(),
             repair_bytes_per_s: 1 << 20,
             pledge: OwnPledge {
                 class: self.network.pledge.class_min,

@@ -64,7 +64,9 @@ fn the_next_in_rank_take_what_two_dead_holders_had() {
         assert!(rig.holds(ranked[5], id) && rig.holds(ranked[6], id));
     }
     assert!(rig.nodes[ranked[0]].relay.repair().away >= 2);
-    assert!(rig.nodes[ranked[0]].relay.repair().counts.pushed > 0);
+    let pushed = |at: &usize| rig.nodes[*at].relay.repair().counts.pushed;
+    let pushed: u64 = [0, 3, 4].iter().map(|rank| pushed(&ranked[*rank])).sum();
+    assert!(pushed >= 2 * letters.len() as u64, "{pushed}");
 }
 
 /// [REP-1]: four of five are enough, or every nap of a relay would be copied about.
