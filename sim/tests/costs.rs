@@ -108,6 +108,11 @@ fn without_mail(relays: u32) -> Vec<Line> {
     let known = usize::try_from(relays).unwrap();
     let done = world.run_while_not(hours(12), |world| everybody_knows(world, known));
     assert!(done, "the world did not settle");
+    // Watchers that were drawn while few relays were known have done their duty by then.
+    let today = world.network().scale.epoch_of(world.unix());
+    world.run_while_not(hours(30), |world| {
+        world.network().scale.epoch_of(world.unix()) > today
+    });
     world.run_for(hours(3));
     world.count_costs();
     world.run_for(hours(24));

@@ -27,7 +27,8 @@ fn seeds(ordinary: u64) -> u64 {
     wanted.map_or(ordinary, |text| text.parse().unwrap())
 }
 
-/// A world whose watchers speak, with a fifth of slanderers from the start, and letters in two dozen cells.
+/// A world whose watchers speak, with slanderers from the start, and two dozen letters in each of as many cells: a twentieth
+/// of what a relay has of them is some whole letters.
 fn world(seed: u64, slanderers: u32) -> World {
     let mut scenario = Scenario::calm(seed, RELAYS, READERS + 1);
     scenario.watchers = 15;
@@ -36,7 +37,7 @@ fn world(seed: u64, slanderers: u32) -> World {
     for number in 0..slanderers {
         world.slander(RelayNo(RELAYS - 1 - number));
     }
-    for _ in 0..6 {
+    for _ in 0..24 {
         for reader in 1..=READERS {
             world.write(PersonNo(0), PersonNo(reader), ExpiryClass::Days14);
         }

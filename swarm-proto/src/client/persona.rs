@@ -383,8 +383,8 @@ impl core::fmt::Debug for Persona {
     }
 }
 
-/// Mailboxes in an epoch: few, so that one reading is about several letters and all of them cost about what one
-/// person's program costs; not one only, so that they meet more holders.
+/// Mailboxes in an epoch: twice as many as letters, so that mostly a small answer holds what lies in one of them, and
+/// readings meet many holders.
 const CONTACTS: u64 = 40;
 /// What people's programs choose unless they are told otherwise.
 const EXPIRY: ExpiryClass = ExpiryClass::Days14;
