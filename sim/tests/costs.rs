@@ -87,10 +87,18 @@ fn old_personas() -> Cost {
     scenario.weigh_messages = false;
     let mut world = World::new(scenario);
     world.run_for(hours(24 * 12));
+    let readings = |world: &World| -> u64 {
+        let shown = world.relays().map(|relay| world.shown_by(relay).asked);
+        shown.sum()
+    };
+    let before = readings(&world);
     world.count_costs();
     world.run_for(hours(48));
     let cost = of_personas(&world);
     let days = 2 * u64::from(relays);
+    let read = (readings(&world) - before) / days;
+    println!("personas two weeks old make {read} readings a day");
+    assert!(read > 30, "{read}");
     Cost {
         frames: cost.frames / days,
         bytes: cost.bytes / days,

@@ -356,7 +356,9 @@ impl Persona {
     /// Until the next visit: irregular, and one in eight times much longer ([CAN-2]).
     fn pause(&mut self) -> Duration {
         let epoch = self.network.scale.minutes(EPOCH_MINUTES);
-        let visits = u32::from(self.network.verdicts.readings.div_ceil(READINGS_PER_LETTER));
+        let visits = u32::from(self.network.verdicts.readings)
+            .saturating_mul(2)
+            .div_ceil(READINGS_OF_TWO_LETTERS);
         let mean = epoch / visits.max(1) * 8 / 11;
         let mean_us = u64::try_from(mean.as_micros()).unwrap_or(u64::MAX);
         let pause_us = (mean_us / 4).saturating_add(self.below(mean_us.saturating_mul(3) / 2));
@@ -388,9 +390,9 @@ impl core::fmt::Debug for Persona {
 const CONTACTS: u64 = 40;
 /// What people's programs choose unless they are told otherwise.
 const EXPIRY: ExpiryClass = ExpiryClass::Days14;
-/// Readings that come of one letter: three have signed for it, so more would be the same again. For the sake of each
-/// letter its mailbox is read once, with two letters in it that are old enough, at three of five holders.
-const READINGS_PER_LETTER: u16 = 3;
+/// Readings that come of two letters. For the sake of each letter its mailbox is read once, at three of five holders
+/// of which three have signed for it; and others that lie there are read as well.
+const READINGS_OF_TWO_LETTERS: u32 = 5;
 /// The age at which a letter is read at last: 13 days.
 const AGE_MINUTES_MAX: u64 = 13 * EPOCH_MINUTES;
 /// 1, 2, 4 ... 256 hours, and from there on to 13 days.
