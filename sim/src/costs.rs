@@ -5,7 +5,7 @@
 //! (`docs/experiments/costs.md`). Onions of personas are weighed as the frames that they travel in; what people
 //! send and read is not counted, but copies of letters keep links open as they do outside.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use swarm_proto::envelope::SizeClass;
 use swarm_proto::limits;
@@ -20,7 +20,7 @@ pub struct Costs {
     since_us: u64,
     by: BTreeMap<What, Cost>,
     /// When each pair last had something to say to each other.
-    links: HashMap<(u32, u32), u64>,
+    links: BTreeMap<(u32, u32), u64>,
 }
 
 /// What something was sent for.

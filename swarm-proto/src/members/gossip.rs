@@ -424,7 +424,11 @@ impl Gossip {
             .insert(VerifiedRecord::admitted(record.clone()), &keys, now);
         refresh(context, now, out);
         for partner in partners(context) {
-            let keys = tell_keys.then(|| keys.clone()).unwrap_or_default();
+            let keys = if tell_keys {
+                keys.clone()
+            } else {
+                OnionKeys::default()
+            };
             let record = record.clone();
             let records = alloc::vec![RecordWithKeys { record, keys }];
             out.send(partner, Message::Records(records));
