@@ -296,6 +296,44 @@ fn only_watchers_are_heard_and_only_about_these_days() {
     assert_eq!(heard.items().count(), 0);
 }
 
+/// [STD-5]: nobody makes others keep what is about relays that it does not watch.
+#[test]
+fn a_testimony_that_is_mostly_about_others_is_not_kept() {
+    let mut rig = watched(40);
+    rig.advance(HOUR);
+    let context = rig.view_of(0);
+    let today = rig.network.scale.epoch_of(rig.now.unix);
+    let eligible = context.view.eligible(&rig.network, today);
+    let me = rig.nodes[7].key.node_id();
+    let watches = |of: &NodeId| {
+        Watchers::of(&rig.network, &eligible, of)
+            .ids()
+            .contains(&me)
+    };
+    let all = (0..40)
+        .filter(|at| *at != 7)
+        .map(|at| rig.nodes[at].key.node_id());
+    let (own, others): (Vec<NodeId>, Vec<NodeId>) = all.partition(watches);
+    let about = |own_taken: usize, others_taken: usize| {
+        let subjects = own[..own_taken].iter().chain(&others[..others_taken]);
+        let said = |subject: &NodeId| About {
+            subject: *subject,
+            words: Words::default(),
+        };
+        let mut about: Vec<About> = subjects.map(said).collect();
+        about.sort_by_key(|one| one.subject);
+        Testimony {
+            about,
+            ..testimony(&rig, 7, 0, Words::default())
+        }
+    };
+    let mut heard = Heard::default();
+    assert!(heard.hear(&context, today, &about(3, 4)).is_empty());
+    assert_eq!(heard.items().count(), 0);
+    assert_eq!(heard.hear(&context, today, &about(3, 3)).len(), 3);
+    assert_eq!(heard.items().count(), 1);
+}
+
 /// [STD-6] [STD-9] [ELI-7]: its siblings report, its watchers agree, and it gets no cells from the second epoch on.
 #[test]
 fn a_relay_that_lost_everything_is_condemned_and_then_suspended() {
