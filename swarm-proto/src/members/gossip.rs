@@ -332,7 +332,9 @@ impl Gossip {
             .copied()
             .collect();
         let until = now.mono.plus(ON_ITS_WAY);
-        self.asked.extend(news.iter().map(|item| (*item, until)));
+        let room = limits::MEMBERS_MAX.saturating_sub(self.asked.len());
+        self.asked
+            .extend(news.iter().take(room).map(|item| (*item, until)));
         let (newcomers, known) = news.iter().partition(|item| snapshot.is_newcomer(item));
         ask(from, true, newcomers, out);
         ask(from, false, known, out);

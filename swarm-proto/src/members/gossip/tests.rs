@@ -290,3 +290,33 @@ fn keys_that_did_not_come_are_asked_for_in_the_next_round() {
     rig.advance(Duration::from_secs(1_300));
     assert!(has(&rig, 1) && has(&rig, 2));
 }
+
+/// [GOS-3]: a relay that offers records without end fills no memory here.
+#[test]
+fn what_was_asked_for_is_remembered_within_bounds() {
+    let rig = Rig::new(2);
+    let context = rig.view_of(0);
+    let snapshot = context.view.snapshot();
+    let config = RelayConfig {
+        network: Arc::clone(&rig.network),
+        key: context.key,
+        addresses: [None, None],
+        family: [0; 8],
+        since: Tick(1),
+        last_record: None,
+        convictions: Vec::new(),
+        repair_bytes_per_s: 1 << 20,
+        pledge: crate::pledge::OwnPledge::default(),
+    };
+    let mut gossip = Gossip::new(config, rig.now);
+    let offered: Vec<[u8; 32]> = (0..2 * limits::MEMBERS_MAX as u32)
+        .map(|number| crate::hash::derive("test", &[&number.to_be_bytes()]))
+        .collect();
+    let mut out = Effects::default();
+    let peer = rig.nodes[1].key.node_id();
+    for items in offered.chunks(1_000) {
+        gossip.want(rig.now, peer, &snapshot, items, &mut out);
+        out.drain().for_each(drop);
+    }
+    assert_eq!(gossip.asked.len(), limits::MEMBERS_MAX);
+}
