@@ -1,8 +1,8 @@
 //! What relays send each other, counted: messages and bytes by type, and the links that are opened for them.
 //!
-//! A link is one for both directions, is opened by whoever needs it first, and ends after [`LINK_IDLE_US`] without
-//! a message. What an opening and a message weigh beyond their frames was measured between two real endpoints
-//! (`docs/experiments/costs.md`). Onions of personas are weighed as the frames that they travel in; what people
+//! A link is one for both directions, is opened by whoever needs it first, and ends after seven minutes without a
+//! message. What an opening and a message weigh beyond their frames was measured between two real endpoints
+//! (`docs/decisions/0004-links.md`). Onions of personas are weighed as the frames that they travel in; what people
 //! send and read is not counted, but copies of letters keep links open as they do outside.
 
 use std::collections::BTreeMap;
@@ -66,17 +66,11 @@ impl Costs {
 }
 
 impl World {
-    /// Counts from now on what relays send each other.
+    /// Counts from now on what relays send each other, as if no link were open at this moment.
     pub fn count_costs(&mut self) {
         self.costs = Some(Costs {
             since_us: self.clock,
-            // Links that are open at this moment are not opened again.
-            links: self
-                .costs
-                .take()
-                .map(|costs| costs.links)
-                .unwrap_or_default(),
-            by: BTreeMap::new(),
+            ..Costs::default()
         });
     }
 
@@ -123,7 +117,7 @@ impl World {
 }
 
 /// How long a link is kept without a message ([LNK-7]).
-pub const LINK_IDLE_US: u64 = 420_000_000;
+const LINK_IDLE_US: u64 = 420_000_000;
 /// What opening a link weighs, both directions and the headers of IPv4 and UDP together: 6,830 bytes in 15 datagrams.
 pub const HANDSHAKE_BYTES: u64 = 7_250;
 /// What a frame weighs beyond its own bytes: the datagram around it, and its acknowledgement.
