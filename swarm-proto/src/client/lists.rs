@@ -209,8 +209,7 @@ impl Client {
         question: ListAsk,
         out: &mut Vec<Effect>,
     ) {
-        let ask = AskId(self.next_ask);
-        self.next_ask = self.next_ask.wrapping_add(1);
+        let ask = self.name_ask();
         let loading = Loading {
             source,
             from: question.from,

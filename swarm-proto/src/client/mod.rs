@@ -582,10 +582,16 @@ impl Client {
         })
     }
 
+    /// A number for a question.
+    fn name_ask(&mut self) -> AskId {
+        let ask = AskId(self.next_ask);
+        self.next_ask = self.next_ask.wrapping_add(1);
+        ask
+    }
+
     /// Notes a question that goes out now.
     fn asked(&mut self, now: Now, command: CommandId, path: Path) -> AskId {
-        let id = AskId(self.next_ask);
-        self.next_ask = self.next_ask.wrapping_add(1);
+        let id = self.name_ask();
         let ends = now.mono.plus(ASK_LIFE);
         self.asks.insert(
             id,

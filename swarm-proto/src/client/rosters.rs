@@ -237,8 +237,7 @@ impl Client {
         what: Wanted,
         out: &mut Vec<Effect>,
     ) {
-        let ask = AskId(self.next_ask);
-        self.next_ask = self.next_ask.wrapping_add(1);
+        let ask = self.name_ask();
         // What it has is its own affair: nobody is told.
         let (held, from) = match &what {
             Wanted::Hash => ([0; 32], u32::MAX),

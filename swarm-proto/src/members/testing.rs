@@ -13,7 +13,9 @@ use crate::hash;
 use crate::id::{NetworkId, NodeKey};
 use crate::members::{Address, MemberList, OnionKeys, Record, VerifiedRecord};
 use crate::network::Network;
+use crate::standing::Certificate;
 use crate::time::{Epoch, TICK_MINUTES, Tick, UnixTime};
+use crate::wire::standing::{Past, Words};
 
 /// The real signatures, and no KEM.
 pub(crate) struct Signing;
@@ -161,4 +163,17 @@ fn the_calendar_of_the_tests_is_the_networks() {
     assert_eq!(TICK_MINUTES * 144, 1_440);
     assert_eq!(network().scale.epoch_of(at(0)), TODAY);
     assert_eq!(network().scale.epoch_of(at(-1)), TODAY.minus(1));
+}
+
+/// What a quorum says of a relay that is suspended for long.
+pub(crate) fn suspended() -> Certificate {
+    let words = Words {
+        last: true,
+        past: Past {
+            term: 9,
+            ..Past::default()
+        },
+        ..Words::default()
+    };
+    Certificate::of(&[words; 15], 11)
 }

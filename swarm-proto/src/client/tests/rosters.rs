@@ -6,26 +6,12 @@ use alloc::vec;
 use super::super::*;
 use super::{over, scene};
 use crate::envelope::ExpiryClass;
+use crate::members::testing::suspended;
 use crate::members::{Eligible, testing};
 use crate::rig::{PERSON, Rig, RosterLie, owner};
-use crate::standing::Certificate;
 use crate::wire::members::NAMES_IN_ROSTER_PART_MAX;
-use crate::wire::standing::{Past, Words};
 
 const TODAY: Epoch = testing::TODAY;
-
-/// What a quorum says of a relay that is suspended for long.
-fn suspended() -> Certificate {
-    let words = Words {
-        last: true,
-        past: Past {
-            term: 9,
-            ..Past::default()
-        },
-        ..Words::default()
-    };
-    Certificate::of(&[words; 15], 11)
-}
 
 /// All relays know that this one is suspended: in M(e) from the second epoch on.
 fn suspend(rig: &mut Rig, subject: usize) {

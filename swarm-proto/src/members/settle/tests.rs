@@ -6,14 +6,12 @@ use alloc::vec::Vec;
 use super::*;
 use crate::effects::Effect;
 use crate::id::NodeId;
-use crate::members::testing::{TODAY, at};
+use crate::members::testing::{TODAY, at, suspended};
 use crate::place::{Cell, Placement};
 use crate::rig::Rig;
-use crate::standing::Certificate;
 use crate::time::{HOUR_MINUTES, Instant};
 use crate::wire::Message;
 use crate::wire::members::{RosterAsk, RosterPart};
-use crate::wire::standing::{Past, Words};
 
 fn hours(count: u64) -> Duration {
     Duration::from_secs(count * HOUR_MINUTES * 60)
@@ -82,18 +80,6 @@ impl Scene {
         let context = &self.context;
         context.view.eligible(&context.network, epoch).has(id)
     }
-}
-
-fn suspended() -> Certificate {
-    let words = Words {
-        last: true,
-        past: Past {
-            term: 9,
-            ..Past::default()
-        },
-        ..Words::default()
-    };
-    Certificate::of(&[words; 15], 11)
 }
 
 /// [ELI-8]
