@@ -8,6 +8,7 @@
 //! | [`store`], [`rows`], [`sqlite`] | durable rows, beside SQLite |
 //! | [`link`] | opening links, messages over them |
 //! | [`road`] | letters through four real relays |
+//! | [`day`] | what it takes of a relay to watch and compare |
 //! | [`idle`] | what a relay costs that does nothing |
 //!
 //! [`row`] says what a result is, [`cpu`] how two things are timed side by side. Nothing here judges
@@ -15,6 +16,7 @@
 
 pub mod address;
 pub mod cpu;
+pub mod day;
 pub mod failure;
 pub mod idle;
 pub mod link;

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
+use nix::time::{ClockId, clock_gettime};
 use poste_link::network_file::NetworkFile;
 use poste_link::{LinkConfig, LinkCount};
 use swarm_proto::effects::{Command, Input, PeerChange};
@@ -330,6 +331,7 @@ fn status_source(
     Arc::new(move || {
         let mut status = fixed.clone();
         status.uptime_s = started.elapsed().as_secs();
+        status.processor_ms = processor_ms();
         fill_links(&mut status, &relay);
         fill_members(&mut status, &relay, &network);
         fill_discovery(&mut status, &discovery);
@@ -390,6 +392,12 @@ fn drain_source(relay: Handle) -> DrainSource {
         let relay = relay.clone();
         Box::pin(async move { relay.drain().await })
     })
+}
+
+/// Processor time of this process; 0 where the system does not tell.
+fn processor_ms() -> u64 {
+    let used = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID);
+    used.map_or(0, |used| u64::try_from(Duration::from(used).as_millis()).unwrap_or(u64::MAX))
 }
 
 fn fill_links(status: &mut Status, relay: &Handle) {

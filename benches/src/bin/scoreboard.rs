@@ -1,6 +1,6 @@
 //! The scoreboard: everything that is promised in numbers, measured in one run of at most five minutes.
 //!
-//! `scoreboard [--json] [onion] [address] [pledge] [store] [link] [road] [relay]`: a table for people, or one
+//! `scoreboard [--json] [onion] [address] [pledge] [store] [link] [road] [day] [relay]`: a table for people, or one
 //! array of `{name, unit, ours, theirs, ratio, runs}` for programs; names are fixed. Progress is told on standard
 //! error. Named sections run alone.
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use poste_benches::failure::BenchFailure;
 use poste_benches::row::{Row, table};
-use poste_benches::{address, idle, link, onion, pledge, road, rows};
+use poste_benches::{address, day, idle, link, onion, pledge, road, rows};
 
 fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().collect();
@@ -89,6 +89,7 @@ fn run(section: &str, folder: &Path) -> Result<Vec<Row>, BenchFailure> {
         "link" => link::measure(LINK),
         // On this thread, the main one: relays end with the thread that started them.
         "road" => runtime()?.block_on(road::measure(folder, ROAD)),
+        "day" => runtime()?.block_on(day::measure(&folder.join("day"), DAY)),
         _ => runtime()?.block_on(idle::measure(folder)),
     }
 }
@@ -104,8 +105,8 @@ fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-const SECTIONS: [&str; 7] = [
-    "onion", "address", "pledge", "store", "link", "road", "relay",
+const SECTIONS: [&str; 8] = [
+    "onion", "address", "pledge", "store", "link", "road", "day", "relay",
 ];
 
 /// Together with starts, fillings and the minute of rest under five minutes.
@@ -115,3 +116,4 @@ const PLEDGE: Duration = Duration::from_secs(8);
 const STORE: Duration = Duration::from_secs(45);
 const LINK: Duration = Duration::from_secs(6);
 const ROAD: Duration = Duration::from_secs(48);
+const DAY: Duration = Duration::from_secs(72);

@@ -39,6 +39,8 @@ pub struct Status {
     pub pid: u32,
     /// Seconds since it started.
     pub uptime_s: u64,
+    /// Processor time of all its threads in milliseconds, the system's part included.
+    pub processor_ms: u64,
     /// Where it listens, `address:port`.
     pub listen: String,
     /// Whether others reach it.

@@ -1,6 +1,7 @@
 //! The status for a person: the answer to "do others reach me?" first, then what is held and used.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::{Standing, Status, Verdict};
 use crate::say::Voice;
@@ -27,10 +28,11 @@ pub fn table(status: &Status, voice: Voice) -> String {
     row(
         "running",
         format!(
-            "{} on {}, process {}",
+            "{} on {}, process {}, {:.1} s of the processor",
             duration(status.uptime_s),
             status.listen,
-            status.pid
+            status.pid,
+            Duration::from_millis(status.processor_ms).as_secs_f64()
         ),
     );
     row(

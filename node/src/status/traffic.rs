@@ -24,11 +24,13 @@ pub struct Traffic {
     pub full: Handshakes,
     /// Handshakes that went on from an earlier one.
     pub resumed: Handshakes,
+    /// Frames, whatever their type.
+    pub frames_in_all: Bytes,
     /// Bytes of frames by their type; types that never came or went are left out.
     pub frames: BTreeMap<String, Bytes>,
 }
 
-/// Bytes, or datagrams, each way.
+/// Bytes, datagrams or frames, each way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Bytes {
@@ -65,8 +67,9 @@ impl Traffic {
     /// What an endpoint has counted in so many seconds.
     pub fn of(counts: &LinkCounts, since_s: u64) -> Self {
         use LinkCount::{
-            DatagramsIn, DatagramsOut, FullBytesIn, FullBytesOut, HandshakeFull, HandshakeResumed,
-            ResumedBytesIn, ResumedBytesOut, UdpBytesIn, UdpBytesOut,
+            DatagramsIn, DatagramsOut, FramesIn, FramesOut, FullBytesIn, FullBytesOut,
+            HandshakeFull, HandshakeResumed, ResumedBytesIn, ResumedBytesOut, UdpBytesIn,
+            UdpBytesOut,
         };
         let travelled = counts
             .kinds()
@@ -83,6 +86,7 @@ impl Traffic {
                 count: counts.of(HandshakeResumed),
                 udp: Bytes::of(counts, ResumedBytesIn, ResumedBytesOut),
             },
+            frames_in_all: Bytes::of(counts, FramesIn, FramesOut),
             frames: travelled
                 .map(|(kind, received, sent)| (name_of(kind), Bytes { received, sent }))
                 .collect(),
