@@ -13,7 +13,7 @@ use swarm_proto::time::Epoch;
 
 use super::StoreFailure;
 use super::catalog::Catalog;
-use super::read::{Source, place, row, view};
+use super::read::{Source, row, view};
 use super::schema::{
     DayTable, Place, decode_card, decode_index_key, decode_key_address, decode_tombstone,
 };
@@ -63,6 +63,23 @@ pub(super) fn of(
     cell_bits: u8,
     items_max: usize,
 ) -> Result<StoreDone, StoreFailure> {
+    let found = walk(source, catalog, epoch, cells, cell_bits, items_max)?;
+    let held = |found: Vec<(Held, Option<Place>)>| found.into_iter().map(|(held, _)| held);
+    Ok(found.map_or(StoreDone::Failed, |found| {
+        StoreDone::Inventory(held(found).collect())
+    }))
+}
+
+/// What lives in `cells` of `epoch`, by its item, and where each envelope's row is; nothing if there is more than
+/// `items_max` of it.
+fn walk(
+    source: &mut impl Source,
+    catalog: &Catalog,
+    epoch: Epoch,
+    cells: &[Cell],
+    cell_bits: u8,
+    items_max: usize,
+) -> Result<Option<Vec<(Held, Option<Place>)>>, StoreFailure> {
     let mut found = Found {
         catalog,
         epoch,
@@ -83,7 +100,7 @@ pub(super) fn of(
         }
     }
     if found.len() > items_max {
-        return Ok(StoreDone::Failed);
+        return Ok(None);
     }
     let Found {
         mut held,
@@ -93,16 +110,16 @@ pub(super) fn of(
     } = found;
     for (address, mut tombstone) in tombstones {
         tombstone.keys = keys(source, catalog, &address)?;
-        held.push(Held::Tombstone(tombstone));
+        held.push((Held::Tombstone(tombstone), None));
     }
     for (address, mut card) in cards {
         if let Held::Card { keys: unknown, .. } = &mut card {
             *unknown = keys(source, catalog, &address)?;
         }
-        held.push(card);
+        held.push((card, None));
     }
-    held.sort_by_cached_key(Held::item);
-    Ok(StoreDone::Inventory(held))
+    held.sort_by_cached_key(|(held, _)| held.item());
+    Ok(Some(held))
 }
 
 /// What is swept, each read and hashed; nothing is read if it is too much.
@@ -115,24 +132,24 @@ pub(super) fn tags(
     items_max: usize,
 ) -> Result<StoreDone, StoreFailure> {
     let most = limits::HELD_PER_EXCHANGE_MAX.max(items_max);
-    let all = of(source, catalog, swept.epoch, &[swept.cell], cell_bits, most)?;
-    let StoreDone::Inventory(mut held) = all else {
+    let all = walk(source, catalog, swept.epoch, &[swept.cell], cell_bits, most)?;
+    let Some(mut held) = all else {
         return Ok(StoreDone::Many);
     };
-    held.retain(|one| swept.covers(one));
+    held.retain(|(one, _)| swept.covers(one));
     if held.len() > items_max {
         return Ok(StoreDone::Many);
     }
-    let ids = catalog.day_tables(DayTable::Ids);
     let mut tagged = Vec::with_capacity(held.len());
-    for held in held {
-        let tag = match &held {
-            Held::Envelope { id, .. } => {
-                let found = place(source, catalog, &ids, id)?;
-                let found = found.ok_or(StoreFailure::Record("id is missing"))?;
-                tag_of(tag_key, row(source, &found, id)?.envelope.bytes())
+    for (held, place) in held {
+        let tag = match (&held, place) {
+            (Held::Envelope { id, .. }, Some(place)) => {
+                tag_of(tag_key, row(source, &place, id)?.envelope.bytes())
             }
-            Held::Tombstone(_) | Held::Card { .. } => tag_of(tag_key, &held.item()),
+            (Held::Envelope { .. }, None) => {
+                return Err(StoreFailure::Record("place is missing"));
+            }
+            (Held::Tombstone(_) | Held::Card { .. }, _) => tag_of(tag_key, &held.item()),
         };
         tagged.push(Tagged { held, tag });
     }
@@ -146,7 +163,7 @@ struct Found<'a> {
     cells: &'a [Cell],
     cell_bits: u8,
     items_max: usize,
-    held: Vec<Held>,
+    held: Vec<(Held, Option<Place>)>,
     tombstones: Vec<(MailboxAddress, Tombstone)>,
     cards: Vec<(MailboxAddress, Held)>,
 }
@@ -168,12 +185,13 @@ impl Found<'_> {
                 let place = Place::decode(value)?;
                 if place.epoch == self.epoch && place.hour > expired {
                     let cursor = decode_index_key(key)?;
-                    self.held.push(Held::Envelope {
+                    let held = Held::Envelope {
                         id: cursor.id,
                         address,
                         arrival: cursor.arrival,
                         expires: place.hour,
-                    });
+                    };
+                    self.held.push((held, Some(place)));
                 }
             }
             DayTable::Tombstones => {
