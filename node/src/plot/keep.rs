@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use swarm_proto::effects::{Command, Input};
 use swarm_proto::limits::PLEDGE_CLASS_MAX;
 use swarm_proto::network::Pledge;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -81,27 +82,31 @@ impl Keeper {
         stop: CancellationToken,
     ) -> io::Result<()> {
         let token = tracker.token();
+        let runtime = Handle::current();
         std::thread::Builder::new()
             .name("plot".to_owned())
             .spawn(move || {
                 // If the system refuses, it plots as everybody else works.
                 let _refused = rustix::process::nice(LOWEST_PRIORITY);
                 while !stop.is_cancelled() {
-                    rest(&stop, self.work(&stop));
+                    let rest = self.work(&stop);
+                    // Either the rest is over, or the loop ends.
+                    let _over = runtime
+                        .block_on(async { tokio::time::timeout(rest, stop.cancelled()).await });
                 }
                 drop(token);
             })?;
         Ok(())
     }
 
-    /// One step towards what is wanted, and how many rests to make after it.
-    fn work(&mut self, stop: &CancellationToken) -> u32 {
+    /// One step towards what is wanted, and how long to rest after it.
+    fn work(&mut self, stop: &CancellationToken) -> Duration {
         match self.step(stop) {
-            Ok(true) => 0,
-            Ok(false) => RESTS,
+            Ok(true) => Duration::ZERO,
+            Ok(false) => REST,
             Err(failure) => {
                 tracing::warn!(%failure, "the plot cannot be made larger: is the disk full?");
-                RESTS_AFTER_FAILURE
+                REST_AFTER_FAILURE
             }
         }
     }
@@ -161,20 +166,9 @@ impl Keeper {
     }
 }
 
-/// A pause that `stop` ends early.
-fn rest(stop: &CancellationToken, rests: u32) {
-    for _ in 0..rests {
-        if stop.is_cancelled() {
-            return;
-        }
-        std::thread::sleep(REST);
-    }
-}
-
 /// The lowest that there is: everything else goes first.
 const LOWEST_PRIORITY: i32 = 19;
 /// A plot that is as wanted is looked at every two seconds.
-const RESTS: u32 = 20;
-/// A full disk is tried again every five minutes.
-const RESTS_AFTER_FAILURE: u32 = 3_000;
-const REST: Duration = Duration::from_millis(100);
+const REST: Duration = Duration::from_secs(2);
+/// A full disk is tried again then.
+const REST_AFTER_FAILURE: Duration = Duration::from_secs(300);
