@@ -265,6 +265,7 @@ fn run_relay(home: Home, parent: Option<u32>, log: &str, parts: Parts) -> Result
     let key = site.seed.node_key();
     pledge::solve(&site.home, &key, &site.network.network.pledge)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.threads)
         .enable_all()
         .build()
         .map_err(runtime_failed)?;

@@ -33,6 +33,8 @@ pub struct Config {
     pub repair_bytes_per_s: u32,
     /// Bytes of memory that messages under way may take.
     pub memory_bytes: u64,
+    /// Threads that serve links.
+    pub threads: usize,
     /// Links to other relays held open.
     pub member_links_max: u32,
     /// Links from correspondents held open.
@@ -72,6 +74,7 @@ impl Config {
             ballast_bytes: default("ballast_mib") * MIB,
             repair_bytes_per_s: bytes_per_s(default("repair_kib_s")),
             memory_bytes: default("memory_mib") * MIB,
+            threads: usize::try_from(default("threads")).unwrap_or(1),
             member_links_max: u32::try_from(default("member_links_max")).unwrap_or(0),
             client_links_max: u32::try_from(default("client_links_max")).unwrap_or(0),
             discovery_links_max: u32::try_from(default("discovery_links_max")).unwrap_or(0),
@@ -117,6 +120,7 @@ impl Config {
             ballast_bytes: check("ballast_mib", &raw.ballast_mib)? * MIB,
             repair_bytes_per_s: bytes_per_s(check("repair_kib_s", &raw.repair_kib_s)?),
             memory_bytes: check("memory_mib", &raw.memory_mib)? * MIB,
+            threads: usize::try_from(check("threads", &raw.threads)?).unwrap_or(1),
             member_links_max: small("member_links_max", &raw.member_links_max)?,
             client_links_max: small("client_links_max", &raw.client_links_max)?,
             discovery_links_max: small("discovery_links_max", &raw.discovery_links_max)?,
@@ -243,6 +247,7 @@ struct Raw {
     ballast_mib: Option<Spanned<i64>>,
     repair_kib_s: Option<Spanned<i64>>,
     memory_mib: Option<Spanned<i64>>,
+    threads: Option<Spanned<i64>>,
     member_links_max: Option<Spanned<i64>>,
     client_links_max: Option<Spanned<i64>>,
     discovery_links_max: Option<Spanned<i64>>,
@@ -360,6 +365,15 @@ const NUMBERS: &[Number] = &[
         vps: 256,
         home: 96,
         reason: "Memory for messages under way; a flood is refused beyond it.",
+    },
+    Number {
+        key: "threads",
+        unit: "threads",
+        min: 1,
+        max: 64,
+        vps: 2,
+        home: 1,
+        reason: "Threads that serve links; more than one only helps a relay that is busy all the time.",
     },
     Number {
         key: "member_links_max",
