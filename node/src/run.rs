@@ -397,7 +397,9 @@ fn drain_source(relay: Handle) -> DrainSource {
 /// Processor time of this process; 0 where the system does not tell.
 fn processor_ms() -> u64 {
     let used = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID);
-    used.map_or(0, |used| u64::try_from(Duration::from(used).as_millis()).unwrap_or(u64::MAX))
+    used.map_or(0, |used| {
+        u64::try_from(Duration::from(used).as_millis()).unwrap_or(u64::MAX)
+    })
 }
 
 fn fill_links(status: &mut Status, relay: &Handle) {

@@ -350,7 +350,7 @@ impl Relay {
                 let outcome = self.sweeps.step(context, now, from, step, out);
                 self.swept(now, outcome, out);
             }
-            Message::Probe => out.send(from, Message::Here),
+            Message::Probe => self.standing.asked(context, now, from, out),
             Message::Here => self.standing.answered(context, now, &from),
             Message::ReconcileTestimonies(step) => {
                 self.standing.reconcile(now, from, &step, out);

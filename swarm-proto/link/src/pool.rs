@@ -326,6 +326,11 @@ impl PeerTask {
                         self.redial(addr, &mut want, Vec::new()).await;
                     }
                 }
+                Wanted::Tell { waiting, .. }
+                    if !waiting.frame.kind.opens_links() && self.open_link().is_none() =>
+                {
+                    self.endpoint.counts().one(LinkCount::TellFailed);
+                }
                 Wanted::Tell { addr, waiting } if self.is_failing(addr) => {
                     self.redial(addr, &mut want, vec![waiting]).await;
                 }

@@ -11,9 +11,12 @@ use crate::wire::standing::{Past, Words};
 /// A relay under watch.
 #[derive(Debug)]
 pub(super) struct Duty {
-    /// When it was asked and has not answered yet.
-    asked: Option<Instant>,
-    /// Unanswered questions in a row, and when the first of them was asked.
+    /// When it was looked at last, and whether it has said since then that it is there.
+    looked: Option<Instant>,
+    heard: bool,
+    /// Looks since it was asked.
+    unasked: u32,
+    /// Silent pauses in a row, and when the first of them began.
     misses: u32,
     missing_since: Instant,
     /// What is known of its presence: nothing, until it answers or is found absent.
@@ -31,7 +34,7 @@ pub(super) struct Duty {
     pub(super) told: Option<Words>,
 }
 
-/// The hours in which it was asked, and those in which it answered.
+/// The hours in which it was looked at, and those in which it was there.
 #[derive(Clone, Copy, Debug, Default)]
 struct Hours {
     now: Hour,
@@ -61,7 +64,9 @@ impl Hours {
 impl Duty {
     pub(super) fn new() -> Self {
         Self {
-            asked: None,
+            looked: None,
+            heard: false,
+            unasked: 0,
             misses: 0,
             missing_since: Instant::default(),
             absent: None,
@@ -74,13 +79,17 @@ impl Duty {
         }
     }
 
-    /// The next question is due: the last one, if it has no answer, counts as a miss ([STD-3]).
-    pub(super) fn ask(&mut self, now: Now, scale: TimeScale) {
+    /// The next look is due: a pause in which nothing was heard counts as a miss. True if it is to be asked
+    /// ([STD-3]).
+    pub(super) fn look(&mut self, now: Now, scale: TimeScale) -> bool {
         self.hours.at(scale.hour_of(now.unix));
         self.hours.asked_now = true;
-        if let Some(asked) = self.asked {
+        let heard = core::mem::take(&mut self.heard);
+        if let Some(looked) = self.looked.replace(now.mono)
+            && !heard
+        {
             if self.misses == 0 {
-                self.missing_since = asked;
+                self.missing_since = looked;
             }
             self.misses = self.misses.saturating_add(1);
             let span = now.mono.since(self.missing_since);
@@ -88,14 +97,19 @@ impl Duty {
                 self.absent = Some(true);
             }
         }
-        self.asked = Some(now.mono);
+        self.unasked += 1;
+        let asks = !heard || self.unasked >= ASKED_EVERY;
+        if asks {
+            self.unasked = 0;
+        }
+        asks
     }
 
-    /// It said something.
+    /// It said that it is there.
     pub(super) fn answered(&mut self, now: Now, scale: TimeScale) {
         self.hours.at(scale.hour_of(now.unix));
         self.hours.answered_now |= self.hours.asked_now;
-        self.asked = None;
+        self.heard = true;
         self.misses = 0;
         self.absent = Some(false);
     }
@@ -137,6 +151,12 @@ impl Duty {
     }
 }
 
+/// How far apart a watcher's looks are, and the words with which a relay tells its watchers that it is there
+/// ([STD-3]).
+pub(super) fn pause(scale: TimeScale) -> Duration {
+    scale.minutes(PAUSE_MINUTES).max(PAUSE_MIN)
+}
+
 /// What is known of a relay from earlier epochs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Before {
@@ -169,11 +189,13 @@ impl Before {
     }
 }
 
-/// How far apart questions are, at least; an answer has that long ([STD-3]).
-pub(super) const ASK_PAUSE_MIN: Duration = Duration::from_secs(3);
-/// Minutes between two questions ([STD-3]).
-pub(super) const ASK_MINUTES: u64 = 5;
-/// Unanswered questions in a row after which a relay is absent ([STD-3]).
+/// How far apart a watcher's looks are, at least; an answer has that long ([STD-3]).
+const PAUSE_MIN: Duration = Duration::from_secs(3);
+/// Minutes between two looks ([STD-3]).
+const PAUSE_MINUTES: u64 = 5;
+/// At each so manieth look a relay is asked although it was heard: an hour apart ([STD-3]).
+pub(super) const ASKED_EVERY: u32 = 12;
+/// Silent pauses in a row after which a relay is absent ([STD-3]).
 const MISSES: u32 = 3;
 /// Minutes that they must span.
 const ABSENT_AFTER_MINUTES: u64 = 15;
@@ -187,6 +209,8 @@ const SILENT_MAX: u8 = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
+
     use crate::members::testing::{at, network};
 
     fn now(minutes: u64) -> Now {
@@ -208,17 +232,38 @@ mod tests {
             (15, Some(true)),
             (20, Some(true)),
         ] {
-            duty.ask(now(minutes), scale);
+            assert!(duty.look(now(minutes), scale), "it is asked");
             assert_eq!(duty.absent, absent, "{minutes}");
         }
         duty.answered(now(21), scale);
         assert_eq!(duty.absent, Some(false));
         for minutes in [25, 30, 35] {
-            duty.ask(now(minutes), scale);
+            duty.look(now(minutes), scale);
         }
         duty.answered(now(36), scale);
-        duty.ask(now(40), scale);
+        duty.look(now(40), scale);
         assert_eq!(duty.absent, Some(false), "the count began anew");
+    }
+
+    /// [STD-3]
+    #[test]
+    fn who_says_that_it_is_there_is_asked_once_an_hour_and_who_falls_silent_at_once() {
+        let scale = network().scale;
+        let mut duty = Duty::new();
+        let mut asked = Vec::new();
+        for minutes in (0..=130).step_by(5) {
+            if duty.look(now(minutes), scale) {
+                asked.push(minutes);
+            }
+            duty.answered(now(minutes + 2), scale);
+        }
+        assert_eq!(asked, [0, 60, 120]);
+        // Its last word was at 132.
+        assert!(!duty.look(now(135), scale));
+        for (minutes, absent) in [(140, false), (145, false), (150, true)] {
+            assert!(duty.look(now(minutes), scale), "{minutes}");
+            assert_eq!(duty.absent, Some(absent), "{minutes}");
+        }
     }
 
     /// [STD-4]
@@ -227,7 +272,7 @@ mod tests {
         let scale = network().scale;
         let mut duty = Duty::new();
         for step in 0..(24 * 12) {
-            duty.ask(now(5 * step), scale);
+            duty.look(now(5 * step), scale);
             // It sleeps for six hours, and answers once an hour else.
             if step % 12 == 7 && step / 12 >= 6 {
                 duty.answered(now(5 * step + 1), scale);

@@ -1,8 +1,8 @@
 //! Relays watch each other and say together who is absent, who keeps what it promised, and who is to be left out.
 //!
 //! 1. For an epoch each relay has watchers, drawn from M(e) ([`Watchers`], [STD-1]).
-//! 2. A watcher asks its subjects every five minutes whether they are there ([STD-3]), and hears from other
-//!    relays what they found ([STD-6]).
+//! 2. A watcher hears every five minutes from its subjects that they are there, or asks them ([STD-3]), and hears
+//!    from other relays what they found ([STD-6]).
 //! 3. What changes it testifies at once, and what it knows when the epoch ends ([STD-4]). Testimonies are passed
 //!    on and compared like the member list ([STD-5]).
 //! 4. A quorum's last words are a [`Certificate`]; M(e + 2) is made with it ([STD-7], [STD-8]).
@@ -11,6 +11,7 @@
 //!
 //! What a relay found out by itself is in `members/possession.rs`. Source: `docs/spec/standing.md`.
 
+mod askers;
 mod certificate;
 mod duty;
 mod heard;
@@ -40,6 +41,7 @@ use crate::wire::members::Reconcile;
 use crate::wire::proof::Proof;
 use crate::wire::standing::{About, Tally, Testimony, Words};
 
+use askers::Askers;
 pub use certificate::{Certificate, Certificates};
 use duty::{Before, Duty};
 use heard::Heard;
@@ -56,6 +58,7 @@ pub(crate) struct Standing {
     /// The epoch of the duties.
     epoch: Option<Epoch>,
     duties: BTreeMap<NodeId, Duty>,
+    askers: Askers,
     /// Members of which it is known whether this relay watches them.
     looked_at: BTreeSet<NodeId>,
     heard: Heard,
@@ -139,6 +142,7 @@ impl Standing {
         Self {
             epoch: None,
             duties: BTreeMap::new(),
+            askers: Askers::default(),
             looked_at: BTreeSet::new(),
             heard: Heard::default(),
             proofs: Proofs::default(),
@@ -212,7 +216,18 @@ impl Standing {
         }
     }
 
-    /// A relay under watch said something.
+    /// Another relay asks whether this one is there; a watcher of it is told again without asking ([STD-3]).
+    pub(crate) fn asked(&mut self, context: &Context, now: Now, from: NodeId, out: &mut Effects) {
+        out.send(from, Message::Here);
+        let today = context.network.scale.epoch_of(now.unix);
+        let watchers = self.heard.watchers(context, today, &context.me);
+        if watchers.ids().contains(&from) {
+            let pause = duty::pause(context.network.scale);
+            self.askers.asked(now.mono, pause, from);
+        }
+    }
+
+    /// A relay under watch said that it is there.
     pub(crate) fn answered(&mut self, context: &Context, now: Now, from: &NodeId) {
         if let Some(duty) = self.duties.get_mut(from) {
             duty.answered(now, context.network.scale);
@@ -311,6 +326,12 @@ impl Standing {
             return;
         }
         self.turn(context, now, out);
+        for watcher in self
+            .askers
+            .due(now.mono, duty::pause(context.network.scale))
+        {
+            out.send(watcher, Message::Here);
+        }
         if self.ask_at <= now.mono {
             self.ask(context, now, out);
             self.challenge(context, now, pledges, out);
@@ -340,7 +361,8 @@ impl Standing {
             return None;
         }
         let fixed = [self.ask_at, self.report_at, self.compare_at];
-        fixed.into_iter().chain(self.pass_on_at).min()
+        let others = [self.pass_on_at, self.askers.deadline()];
+        fixed.into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// At the end of an epoch the last word about each subject is said, and others become subjects.
@@ -377,12 +399,11 @@ impl Standing {
             .forget_certificates(oldest.minus(certificate::GOOD_FOR + 1));
     }
 
-    /// Asks all subjects whether they are there, and says what has changed.
+    /// Looks whether all subjects are there, and says what has changed.
     fn ask(&mut self, context: &mut Context, now: Now, out: &mut Effects) {
         let scale = context.network.scale;
         let today = scale.epoch_of(now.unix);
-        let pause = scale.minutes(duty::ASK_MINUTES).max(duty::ASK_PAUSE_MIN);
-        self.ask_at = now.mono.plus(pause);
+        self.ask_at = now.mono.plus(duty::pause(scale));
         let me = context.me;
         context.said.speaks = self.heard.watchers(context, today, &me).are_enough();
         if !context.said.speaks {
@@ -406,8 +427,9 @@ impl Standing {
             if let Some(duty) = self.duties.get_mut(&subject) {
                 let window = context.network.verdicts.suspend_window;
                 duty.convicted |= self.proofs.suspend(&subject, today, window);
-                duty.ask(now, scale);
-                out.send(subject, Message::Probe);
+                if duty.look(now, scale) {
+                    out.send(subject, Message::Probe);
+                }
             }
             let words = self.news_of(context, today, &subject);
             about.extend(words.map(|words| About { subject, words }));

@@ -198,6 +198,12 @@ impl FrameKind {
         }
     }
 
+    /// Whether a link is opened for it: who says that it is there to somebody who can be reached no more is to be
+    /// dialled instead ([STD-3]).
+    pub fn opens_links(self) -> bool {
+        self != Self::Here
+    }
+
     /// The one place that says how each type travels.
     fn use_of(self) -> Use {
         match self {

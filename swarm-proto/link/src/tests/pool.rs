@@ -46,6 +46,28 @@ async fn messages_reach_the_peer_over_the_pool() {
     assert_eq!(fills, (0..40).collect::<Vec<u8>>());
 }
 
+/// [LNK-12]: or a relay that can be reached no more would seem to be there as long as it speaks itself.
+#[tokio::test]
+async fn who_says_that_it_is_there_dials_nobody_for_that() {
+    let relay = Relay::start(1, LinkConfig::default());
+    let other = Relay::start(2, LinkConfig::default());
+    let links = Links::new(other.endpoint.clone());
+    let here = || Frame::new(FrameKind::Here, Vec::new());
+    assert!(links.tell(relay.target, here()));
+    until("it to be given up", || {
+        other.count(LinkCount::TellFailed) == 1
+    })
+    .await;
+    assert_eq!(other.count(LinkCount::Dialled), 0);
+    links
+        .ask(relay.target, &onion(9, 1), DEADLINE)
+        .await
+        .unwrap();
+    assert!(links.tell(relay.target, here()));
+    until("it", || relay.echo.heard().len() == 1).await;
+    assert_eq!(other.count(LinkCount::Dialled), 1);
+}
+
 /// [LNK-8]
 #[tokio::test]
 async fn a_full_queue_drops_the_message_and_counts_it() {
