@@ -14,6 +14,7 @@
 mod certificate;
 mod duty;
 mod heard;
+mod kept;
 mod loss;
 mod proofs;
 mod reports;
@@ -44,6 +45,7 @@ pub use certificate::{Certificate, Certificates};
 use duty::{Before, Duty};
 use heard::Heard;
 pub(crate) use heard::{Changes, Said};
+use kept::Keeping;
 use loss::Losses;
 pub(crate) use loss::Shown;
 use proofs::Proofs;
@@ -59,6 +61,7 @@ pub(crate) struct Standing {
     /// Members of which it is known whether this relay watches them.
     looked_at: BTreeSet<NodeId>,
     heard: Heard,
+    keeping: Keeping,
     proofs: Proofs,
     losses: Losses,
     reports: Reports,
@@ -141,6 +144,7 @@ impl Standing {
             duties: BTreeMap::new(),
             looked_at: BTreeSet::new(),
             heard: Heard::default(),
+            keeping: Keeping::new(now),
             proofs: Proofs::default(),
             losses: Losses::default(),
             reports: Reports::default(),
@@ -310,6 +314,7 @@ impl Standing {
         if context.network.verdicts.watchers == 0 {
             return;
         }
+        self.keeping.wake(context, now, out);
         self.turn(context, now, out);
         if self.ask_at <= now.mono {
             self.ask(context, now, out);
