@@ -425,6 +425,8 @@ impl Relay {
                 self.follow(now, changes, out);
             }
             Ticket::Entry(Chronicle::Certificates, epoch) => self.standing.kept(epoch, &done),
+            Ticket::Entries(Chronicle::Losses) => self.standing.restored_losses(context, now, done),
+            Ticket::Entry(Chronicle::Losses, _) => {}
             Ticket::Cells => self.repair.cells(context, now, done),
             Ticket::Inventory(key) => self.repair.inventory(context, now, key, done, out),
             Ticket::Sweep(key) => self.sweeps.tags(context, now, key, done, out),

@@ -10,6 +10,7 @@
 //! | `hours` | hour | [`HourRecord`] |
 //! | `rosters` | epoch | its eligible list: node id, two subnets of 8 bytes each, for each member |
 //! | `certificates` | epoch | what was certified: 41 bytes for each relay ([STD-12]) |
+//! | `losses` | epoch | what is counted as lost, all of it in the newest ([EVD-7]) |
 //! | `rows HOUR PART` | sequence (8) | row ([ROW-1]) |
 //! | `ids DAY` | envelope id | [`Place`] |
 //! | `index DAY` | address, arrival, id | [`Place`] |
@@ -53,6 +54,8 @@ pub(super) enum TableName {
     Rosters,
     /// What was certified in epochs.
     Certificates,
+    /// What is counted as lost.
+    Losses,
     /// Rows that end at one hour.
     Rows {
         /// Their end.
@@ -119,6 +122,7 @@ impl fmt::Display for TableName {
             Self::Hours => f.write_str("hours"),
             Self::Rosters => f.write_str("rosters"),
             Self::Certificates => f.write_str("certificates"),
+            Self::Losses => f.write_str("losses"),
             Self::Rows { hour, part } => write!(f, "rows {hour} {part}"),
             Self::Day { kind, day } => write!(f, "{} {day}", kind.word()),
         }
@@ -130,6 +134,7 @@ impl From<Chronicle> for TableName {
         match chronicle {
             Chronicle::Rosters => Self::Rosters,
             Chronicle::Certificates => Self::Certificates,
+            Chronicle::Losses => Self::Losses,
         }
     }
 }
@@ -146,6 +151,7 @@ impl TableName {
             ("hours", None, None) => Some(Self::Hours),
             ("rosters", None, None) => Some(Self::Rosters),
             ("certificates", None, None) => Some(Self::Certificates),
+            ("losses", None, None) => Some(Self::Losses),
             ("rows", Some(hour), Some(part)) => Some(Self::Rows { hour, part }),
             (word, Some(day), None) => {
                 let kind = DayTable::ALL.into_iter().find(|kind| kind.word() == word)?;
@@ -158,7 +164,7 @@ impl TableName {
     /// Whether nothing in this table lives on after `expired`.
     pub(super) fn is_dead(self, expired: Hour) -> bool {
         match self {
-            Self::Meta | Self::Hours | Self::Rosters | Self::Certificates => false,
+            Self::Meta | Self::Hours | Self::Rosters | Self::Certificates | Self::Losses => false,
             Self::Rows { hour, .. } => hour <= expired.0,
             Self::Day { day, .. } => {
                 let last = day.saturating_mul(DAY_HOURS).saturating_add(DAY_HOURS - 1);
@@ -432,7 +438,11 @@ mod tests {
             part: 3,
         };
         let whole = [TableName::Meta, TableName::Hours];
-        let chronicles = [TableName::Rosters, TableName::Certificates];
+        let chronicles = [
+            TableName::Rosters,
+            TableName::Certificates,
+            TableName::Losses,
+        ];
         let all = days.into_iter().chain(whole).chain(chronicles);
         for name in all.chain([rows]) {
             assert_eq!(TableName::parse(&name.to_string()), Some(name));

@@ -1,4 +1,5 @@
-//! What was certified, on this relay's disk, so that it counts on when all relays stop at once ([STD-12]).
+//! What was certified, on this relay's disk, so that it counts on when all relays stop at once ([STD-12]); and with it
+//! what this one counts as lost ([EVD-7]).
 //!
 //! The words of watchers are not kept, only what they came to: what is read at the start stands until a quorum is heard
 //! again about the same epoch, and is believed by nobody but who wrote it. It judges nothing. Source:
@@ -6,11 +7,12 @@
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use bytes::Bytes;
 
 use super::certificate::{Certificate, GOOD_FOR};
+use super::loss::Losses;
+use super::reports::Reports;
 use super::{Changes, Standing};
 use crate::context::Context;
 use crate::effects::{Effects, Ticket};
@@ -23,7 +25,8 @@ use crate::wire::standing::Words;
 /// What is written when.
 #[derive(Debug)]
 pub(super) struct Keeping {
-    disk: Disk,
+    certificates: Disk,
+    losses: Disk,
     /// Epochs of which something is certified that is not durable.
     owed: BTreeSet<Epoch>,
     keep_at: Instant,
@@ -41,29 +44,45 @@ impl Keeping {
     /// Nothing was read yet.
     pub(super) fn new(now: Now) -> Self {
         Self {
-            disk: Disk::Unread,
+            certificates: Disk::Unread,
+            losses: Disk::Unread,
             owed: BTreeSet::new(),
             keep_at: now.mono,
         }
     }
 
-    /// Reads what is kept; after that, has what is new kept every half hour.
-    pub(super) fn wake(&mut self, context: &mut Context, now: Now, out: &mut Effects) {
-        let chronicle = Chronicle::Certificates;
+    /// Reads what is kept; after that, has it kept every half hour as it is then.
+    pub(super) fn wake(
+        &mut self,
+        context: &mut Context,
+        now: Now,
+        (losses, reports): (&Losses, &Reports),
+        out: &mut Effects,
+    ) {
         if self.keep_at > now.mono {
             return;
         }
-        match self.disk {
-            Disk::Unread => {
-                self.disk = Disk::Asked;
-                out.store(Ticket::Entries(chronicle), StoreOp::Entries { chronicle });
-                return;
-            }
-            Disk::Asked => return,
-            Disk::Read => {}
+        let pause = context.network.scale.minutes(KEEP_MINUTES);
+        self.keep_at = now.mono.plus(pause);
+        let today = context.network.scale.epoch_of(now.unix);
+        if self.certificates.is_read(Chronicle::Certificates, out) {
+            self.keep_certificates(context, today, out);
         }
-        self.keep_at = now.mono.plus(pause(context));
-        let oldest = oldest(context.network.scale.epoch_of(now.unix));
+        if self.losses.is_read(Chronicle::Losses, out) && !losses.are_none() {
+            let chronicle = Chronicle::Losses;
+            let request = StoreOp::PutEntry {
+                chronicle,
+                epoch: today,
+                entry: losses.encode(context, reports, today).into(),
+                oldest: today,
+            };
+            // What is not written now is so in half an hour.
+            out.store(Ticket::Entry(chronicle, today), request);
+        }
+    }
+
+    fn keep_certificates(&mut self, context: &mut Context, today: Epoch, out: &mut Effects) {
+        let (chronicle, oldest) = (Chronicle::Certificates, oldest(today));
         self.owed.append(&mut context.view.take_certified());
         for epoch in core::mem::take(&mut self.owed) {
             if epoch >= oldest {
@@ -79,17 +98,32 @@ impl Keeping {
     }
 }
 
+impl Disk {
+    /// Asks for a chronicle that was not read.
+    fn is_read(&mut self, chronicle: Chronicle, out: &mut Effects) -> bool {
+        if *self == Self::Unread {
+            *self = Self::Asked;
+            out.store(Ticket::Entries(chronicle), StoreOp::Entries { chronicle });
+        }
+        *self == Self::Read
+    }
+
+    /// Takes its entries; a disk that could not be read is asked again later.
+    fn answered(&mut self, done: StoreDone) -> Vec<(Epoch, Bytes)> {
+        let StoreDone::Entries(entries) = done else {
+            *self = Self::Unread;
+            return Vec::new();
+        };
+        *self = Self::Read;
+        entries
+    }
+}
+
 impl Standing {
     /// What an earlier run kept stands where nothing was heard since.
     pub(crate) fn restored(&mut self, context: &mut Context, now: Now, done: StoreDone) -> Changes {
         let mut changes = Changes::default();
-        let StoreDone::Entries(entries) = done else {
-            self.keeping.disk = Disk::Unread;
-            self.keeping.keep_at = now.mono.plus(pause(context));
-            return changes;
-        };
-        self.keeping.disk = Disk::Read;
-        self.keeping.keep_at = now.mono.plus(pause(context));
+        let entries = self.keeping.certificates.answered(done);
         let today = context.network.scale.epoch_of(now.unix);
         let timely = oldest(today)..=today;
         let mut subjects = BTreeSet::new();
@@ -115,7 +149,15 @@ impl Standing {
         changes
     }
 
-    /// Something was written, or was not.
+    /// What an earlier run counted as lost counts on.
+    pub(crate) fn restored_losses(&mut self, context: &Context, now: Now, done: StoreDone) {
+        let today = context.network.scale.epoch_of(now.unix);
+        for (_, bytes) in self.keeping.losses.answered(done) {
+            self.losses.restore(bytes, today);
+        }
+    }
+
+    /// Certificates were written, or were not.
     pub(crate) fn kept(&mut self, epoch: Epoch, done: &StoreDone) {
         if *done != StoreDone::EntryKept {
             self.keeping.owed.insert(epoch);
@@ -126,11 +168,6 @@ impl Standing {
 /// The oldest epoch whose certificates are kept: M(e) of yesterday, which may still have to settle, is made with it.
 fn oldest(today: Epoch) -> Epoch {
     today.minus(GOOD_FOR + 2)
-}
-
-/// How long it is until what was certified is written: it is read whole and written whole.
-fn pause(context: &Context) -> Duration {
-    context.network.scale.minutes(KEEP_MINUTES)
 }
 
 /// 41 bytes for each, ascending by subject: subject, words as in a testimony, votes.
@@ -164,7 +201,7 @@ fn decode_one(reader: &mut Reader) -> Result<(NodeId, Certificate), Malformed> {
     Ok((subject, Certificate::restored(&words, votes)))
 }
 
-/// Minutes of the network until something new is written.
+/// Minutes of the network until something new is written: an epoch's certificates are written whole.
 const KEEP_MINUTES: u64 = 30;
 
 #[cfg(test)]

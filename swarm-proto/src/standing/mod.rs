@@ -314,8 +314,9 @@ impl Standing {
         if context.network.verdicts.watchers == 0 {
             return;
         }
-        self.keeping.wake(context, now, out);
         self.turn(context, now, out);
+        let counted = (&self.losses, &self.reports);
+        self.keeping.wake(context, now, counted, out);
         if self.ask_at <= now.mono {
             self.ask(context, now, out);
             self.challenge(context, now, pledges, out);

@@ -373,6 +373,8 @@ pub enum Chronicle {
     Rosters,
     /// What watchers have certified ([STD-12]).
     Certificates,
+    /// What this relay counts as lost, as it was last written ([EVD-7]).
+    Losses,
 }
 
 /// What a holder has of a cell, as it is compared with a sibling.

@@ -25,7 +25,11 @@ const OWNERS: u8 = 3;
 const HOURS: std::ops::Range<u32> = 40..80;
 
 fn any_chronicle() -> impl Strategy<Value = Chronicle> {
-    prop_oneof![Just(Chronicle::Rosters), Just(Chronicle::Certificates)]
+    prop_oneof![
+        Just(Chronicle::Rosters),
+        Just(Chronicle::Certificates),
+        Just(Chronicle::Losses)
+    ]
 }
 
 fn any_op() -> impl Strategy<Value = StoreOp> {

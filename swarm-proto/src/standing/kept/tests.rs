@@ -1,6 +1,7 @@
 //! What was certified goes to the disk and comes back, whatever happened to the disk.
 
 use alloc::vec;
+use core::time::Duration;
 
 use super::*;
 use crate::effects::Effect;
@@ -64,8 +65,10 @@ impl Scene {
         self.now.mono = self.now.mono.plus(passed);
         self.now.unix = UnixTime(self.now.unix.0 + 60_000 * minutes);
         let mut out = Effects::default();
-        let keeping = &mut self.standing.keeping;
-        keeping.wake(&mut self.context, self.now, &mut out);
+        let standing = &mut self.standing;
+        let counted = (&standing.losses, &standing.reports);
+        let keeping = &mut standing.keeping;
+        keeping.wake(&mut self.context, self.now, counted, &mut out);
         let asked = out.drain().map(|effect| match effect {
             Effect::Store { request, .. } => request,
             other => panic!("{other:?}"),
@@ -139,8 +142,9 @@ fn what_is_damaged_is_read_up_to_the_damage() {
 fn what_is_certified_is_written_every_half_hour_once_the_disk_was_read() {
     let mut scene = Scene::new();
     scene.certify(1, 1, certificate());
-    let chronicle = Chronicle::Certificates;
-    assert_eq!(scene.after(0), [StoreOp::Entries { chronicle }]);
+    let both = [Chronicle::Certificates, Chronicle::Losses];
+    let both = both.map(|chronicle| StoreOp::Entries { chronicle });
+    assert_eq!(scene.after(0), both);
     assert!(scene.after(60).is_empty(), "it waits for what is there");
     scene.restore(Vec::new());
     assert!(scene.after(29).is_empty());
@@ -159,11 +163,41 @@ fn what_is_certified_is_written_every_half_hour_once_the_disk_was_read() {
     assert!(scene.after(60).is_empty());
 }
 
+/// [EVD-7]: as long as there are any, since what was swept grows and a share would be too high.
+#[test]
+fn what_is_counted_as_lost_is_written_every_half_hour() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.after(0).len(), 2);
+    scene.restore(Vec::new());
+    let (today, now) = (scene.today(), scene.now);
+    // One relay, nothing swept, one envelope.
+    let mut entry = vec![7; 32];
+    entry.extend([0, 0, 1]);
+    entry.extend([9; 32]);
+    entry.extend(today.0.to_be_bytes());
+    let found = vec![(today.minus(3), Bytes::from(entry))];
+    let Scene {
+        standing, context, ..
+    } = &mut scene;
+    standing.restored_losses(context, now, StoreDone::Failed);
+    standing.restored_losses(context, now, StoreDone::Entries(found));
+    assert_eq!(scene.standing.losses.of(&subject(7)), 1);
+    assert!(scene.after(29).is_empty());
+    for minutes in [1, 30] {
+        let asked = scene.after(minutes);
+        let [StoreOp::PutEntry { epoch, oldest, .. }] = asked[..] else {
+            panic!("{asked:?}");
+        };
+        assert_eq!((epoch, oldest), (scene.today(), scene.today()));
+    }
+}
+
 /// [STD-12]: what is written is all of the epoch, what was found on the disk included.
 #[test]
 fn nothing_is_lost_when_a_relay_restarts_twice() {
     let mut scene = Scene::new();
     let epoch = scene.today().minus(1);
+    assert_eq!(scene.after(0).len(), 2);
     scene.restore(vec![(epoch, written(&[(1, certificate())]))]);
     scene.certify(2, 1, suspended());
     let asked = scene.after(30);
@@ -177,7 +211,7 @@ fn nothing_is_lost_when_a_relay_restarts_twice() {
 #[test]
 fn what_is_too_old_of_a_day_to_come_or_not_there_is_passed_over() {
     let mut scene = Scene::new();
-    assert_eq!(scene.after(0).len(), 1);
+    assert_eq!(scene.after(0).len(), 2);
     let (context, now) = (&mut scene.context, scene.now);
     let changes = scene.standing.restored(context, now, StoreDone::Failed);
     assert_eq!(changes, Changes::default());
