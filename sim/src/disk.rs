@@ -149,7 +149,7 @@ fn is_write(request: &StoreOp) -> bool {
         StoreOp::Put { .. }
         | StoreOp::Delete { .. }
         | StoreOp::PutCard { .. }
-        | StoreOp::PutRoster { .. }
+        | StoreOp::PutEntry { .. }
         | StoreOp::Expire { .. } => true,
         StoreOp::Page { .. }
         | StoreOp::Have { .. }
@@ -158,7 +158,7 @@ fn is_write(request: &StoreOp) -> bool {
         | StoreOp::Usage
         | StoreOp::Cells { .. }
         | StoreOp::Inventory { .. }
-        | StoreOp::Rosters
+        | StoreOp::Entries { .. }
         | StoreOp::Tags { .. } => false,
     }
 }

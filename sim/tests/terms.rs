@@ -156,3 +156,54 @@ fn a_relay_that_loses_5_percent_is_suspended_over_epochs_and_comes_back_after_it
     assert_eq!((*term, last.suspend, last.kept), (1, false, Some(100)));
     no_faults(&mut world, seed, 1_000);
 }
+
+/// The newest certificate of each by what each knows, and how old it is.
+fn certified(world: &World) -> Vec<(String, (u32, Certificate))> {
+    let seen = |by: RelayNo, of: RelayNo| {
+        let certificate = world.judgement(by, of).unwrap().certificate;
+        let place = format!("{of:?} by {by:?}");
+        let known = certificate.ok_or_else(|| place.clone());
+        (place, known.unwrap())
+    };
+    let by_all = |of| world.relays().map(move |by| seen(by, of));
+    world.relays().flat_map(by_all).collect()
+}
+
+/// [STD-12]: before certificates were kept on disk, all relays together had to be stopped only once, and whoever was
+/// suspended held again; ages and availabilities began anew.
+#[test]
+fn a_suspended_relay_stays_out_and_nobody_grows_younger_when_all_stop_at_once() {
+    let seed = 1;
+    let mut world = world(seed);
+    let lie = Lie::KeepsNames {
+        per_million: 50_000,
+    };
+    world.corrupt(LIAR, lie);
+    for day in 0.. {
+        midnight(&mut world);
+        world.run_minutes(720);
+        if seen(&world).0.suspended_for > 0 {
+            break;
+        }
+        assert!(day < 8, "it is not suspended");
+    }
+    let before = certified(&world);
+    let everybody: Vec<RelayNo> = world.relays().collect();
+    everybody.iter().for_each(|relay| world.kill(*relay));
+    world.run_minutes(30);
+    everybody.iter().for_each(|relay| world.restart(*relay));
+    world.run_minutes(60);
+    for (now, then) in certified(&world).into_iter().zip(&before) {
+        assert_eq!(now, *then);
+    }
+    // The epoch that it is suspended for.
+    midnight(&mut world);
+    world.run_minutes(720);
+    let (seen, certificate) = seen(&world);
+    assert!(!seen.holds, "{seen:?}");
+    assert_eq!((certificate.past.term, certificate.past.times), (1, 1));
+    for ((_, (_, then)), (place, (_, now))) in before.into_iter().zip(certified(&world)) {
+        assert_eq!(now.age, then.age + 1, "{place}");
+    }
+    no_faults(&mut world, seed, 1_000);
+}

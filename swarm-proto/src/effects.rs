@@ -17,7 +17,7 @@ use crate::mailbox::sweep::{Key as SweepKey, Signing};
 use crate::members::{Address, Record, Snapshot};
 use crate::pledge::{PlotDone, PlotOp, Verdict};
 use crate::standing::Shown;
-use crate::store::{MailboxKeys, StoreDone, StoreOp};
+use crate::store::{Chronicle, MailboxKeys, StoreDone, StoreOp};
 use crate::time::{Epoch, Hour, Tick};
 use crate::wire::Message;
 use crate::wire::mailbox::{CardPut, Erase};
@@ -301,10 +301,10 @@ pub(crate) enum Ticket {
     Inventory(Key),
     /// What is swept.
     Sweep(SweepKey),
-    /// The eligible lists that are kept.
-    Rosters,
-    /// The eligible list of an epoch, to be kept.
-    Roster { epoch: Epoch },
+    /// What is kept of earlier epochs.
+    Entries(Chronicle),
+    /// Something of an epoch, to be kept.
+    Entry(Chronicle, Epoch),
     /// The envelope of a loss.
     Loss(Box<Shown>),
     /// A row that a sibling lacks.

@@ -34,7 +34,7 @@ use crate::network::Network;
 use crate::place::{Cell, Placement};
 use crate::pledge::{OwnPledge, PledgeCounts, Pledges, PlotDone, Verdict};
 use crate::standing::{Changes, Judgement, Said, Standing, StandingCounts};
-use crate::store::StoreDone;
+use crate::store::{Chronicle, StoreDone};
 use crate::time::{Epoch, Instant, Now, Tick};
 use crate::wire::Message;
 use crate::wire::copies::Copied;
@@ -418,8 +418,15 @@ impl Relay {
                 owner::erased(context, now, stream, &erase, &done, out);
             }
             Ticket::Expire { hour } => self.expiry.expired(now, hour, &done, out),
-            Ticket::Rosters => self.gossip.settling.read(context, now, done),
-            Ticket::Roster { epoch } => self.gossip.settling.kept(epoch, &done),
+            Ticket::Entries(Chronicle::Rosters) => self.gossip.settling.read(context, now, done),
+            Ticket::Entry(Chronicle::Rosters, epoch) => self.gossip.settling.kept(epoch, &done),
+            Ticket::Entries(Chronicle::Certificates) => {
+                let changes = self.standing.restored(context, now, done);
+                self.follow(now, changes, out);
+            }
+            Ticket::Entry(Chronicle::Certificates, epoch) => self.standing.kept(epoch, &done),
+            Ticket::Entries(Chronicle::Losses) => self.standing.restored_losses(context, now, done),
+            Ticket::Entry(Chronicle::Losses, _) => {}
             Ticket::Cells => self.repair.cells(context, now, done),
             Ticket::Inventory(key) => self.repair.inventory(context, now, key, done, out),
             Ticket::Sweep(key) => self.sweeps.tags(context, now, key, done, out),

@@ -63,7 +63,7 @@ async fn relays_read_their_own_letters_and_then_find_who_shows_none() {
 
     let took = net.stop(3).await;
     println!("stopped after {} ms", took.as_millis());
-    assert!(took < Duration::from_secs(2), "{took:?} until it stopped");
+    assert!(took < Duration::from_secs(5), "it had to be killed");
     let lazy = DevnetLauncher {
         exe: "env".into(),
         relay_args_prefix: vec!["TEST_LIE=hides:1000000".into(), LAZY_RELAY.into()],

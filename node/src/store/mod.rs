@@ -228,7 +228,7 @@ impl Load {
         let (writes, bytes) = match op {
             StoreOp::Put { row, .. } => (1, row.envelope.bytes().len()),
             StoreOp::PutCard { card, .. } => (1, card.sealed.len()),
-            StoreOp::PutRoster { list, .. } => (1, list.len()),
+            StoreOp::PutEntry { entry, .. } => (1, entry.len()),
             StoreOp::Delete { .. } => (1, 0),
             StoreOp::Page { .. }
             | StoreOp::Have { .. }
@@ -238,7 +238,7 @@ impl Load {
             | StoreOp::Usage
             | StoreOp::Cells { .. }
             | StoreOp::Inventory { .. }
-            | StoreOp::Rosters
+            | StoreOp::Entries { .. }
             | StoreOp::Tags { .. } => (0, 0),
         };
         Self { writes, bytes }

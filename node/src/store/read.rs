@@ -200,14 +200,17 @@ pub(super) fn card(
     Ok(None)
 }
 
-/// All eligible lists.
-fn rosters(source: &mut impl Source) -> Result<Vec<(Epoch, Bytes)>, StoreFailure> {
-    let mut lists = Vec::new();
-    source.scan(TableName::Rosters, &[], &[0xff; 4], &mut |key, value| {
-        lists.push((Epoch(decode_u32(key)?), Bytes::copy_from_slice(value)));
+/// All entries of a chronicle.
+fn entries(
+    source: &mut impl Source,
+    table: TableName,
+) -> Result<Vec<(Epoch, Bytes)>, StoreFailure> {
+    let mut entries = Vec::new();
+    source.scan(table, &[], &[0xff; 4], &mut |key, value| {
+        entries.push((Epoch(decode_u32(key)?), Bytes::copy_from_slice(value)));
         Ok(())
     })?;
-    Ok(lists)
+    Ok(entries)
 }
 
 /// Answers an operation that changes nothing; `None` for one that does.
@@ -252,8 +255,8 @@ pub(super) fn answer(
             key,
             items_max,
         } => inventory::tags(source, catalog, swept, *cell_bits, key, *items_max)?,
-        StoreOp::Rosters => StoreDone::Rosters(rosters(source)?),
-        StoreOp::PutRoster { .. }
+        StoreOp::Entries { chronicle } => StoreDone::Entries(entries(source, (*chronicle).into())?),
+        StoreOp::PutEntry { .. }
         | StoreOp::Put { .. }
         | StoreOp::Delete { .. }
         | StoreOp::PutCard { .. }

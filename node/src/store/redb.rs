@@ -194,7 +194,7 @@ impl<D: Disk> Engine<D> {
         for task in tasks {
             let grows = matches!(
                 task.op,
-                StoreOp::Put { .. } | StoreOp::PutCard { .. } | StoreOp::PutRoster { .. }
+                StoreOp::Put { .. } | StoreOp::PutCard { .. } | StoreOp::PutEntry { .. }
             );
             if grows {
                 task.answer.give(StoreDone::NotKept(NotKept::DiskFull));
@@ -368,7 +368,7 @@ impl Touched {
             StoreOp::PutCard { keys, .. } => {
                 self.mailboxes.insert(keys.address());
             }
-            StoreOp::Expire { .. } | StoreOp::PutRoster { .. } => self.everything = true,
+            StoreOp::Expire { .. } | StoreOp::PutEntry { .. } => self.everything = true,
             StoreOp::Page { .. }
             | StoreOp::Have { .. }
             | StoreOp::Read { .. }
@@ -376,7 +376,7 @@ impl Touched {
             | StoreOp::Usage
             | StoreOp::Cells { .. }
             | StoreOp::Inventory { .. }
-            | StoreOp::Rosters
+            | StoreOp::Entries { .. }
             | StoreOp::Tags { .. } => return,
         }
         self.something = true;
@@ -394,8 +394,8 @@ impl Touched {
                 | StoreOp::Cells { .. }
                 | StoreOp::Inventory { .. }
                 | StoreOp::Tags { .. } => self.something,
-                StoreOp::Rosters => false,
-                StoreOp::PutRoster { .. }
+                StoreOp::Entries { .. } => false,
+                StoreOp::PutEntry { .. }
                 | StoreOp::Put { .. }
                 | StoreOp::Delete { .. }
                 | StoreOp::PutCard { .. }
@@ -413,9 +413,9 @@ fn is_read(op: &StoreOp) -> bool {
         | StoreOp::Usage
         | StoreOp::Cells { .. }
         | StoreOp::Inventory { .. }
-        | StoreOp::Rosters
+        | StoreOp::Entries { .. }
         | StoreOp::Tags { .. } => true,
-        StoreOp::PutRoster { .. }
+        StoreOp::PutEntry { .. }
         | StoreOp::Put { .. }
         | StoreOp::Delete { .. }
         | StoreOp::PutCard { .. }

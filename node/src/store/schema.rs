@@ -9,6 +9,8 @@
 //! | `meta` | `schema`, `expired` | u32 |
 //! | `hours` | hour | [`HourRecord`] |
 //! | `rosters` | epoch | its eligible list: node id, two subnets of 8 bytes each, for each member |
+//! | `certificates` | epoch | what was certified: 41 bytes for each relay ([STD-12]) |
+//! | `losses` | epoch | what is counted as lost, all of it in the newest ([EVD-7]) |
 //! | `rows HOUR PART` | sequence (8) | row ([ROW-1]) |
 //! | `ids DAY` | envelope id | [`Place`] |
 //! | `index DAY` | address, arrival, id | [`Place`] |
@@ -23,7 +25,7 @@ use bytes::Bytes;
 use redb::TableDefinition;
 use swarm_proto::crypto::Signature;
 use swarm_proto::id::{EnvelopeId, MailboxAddress};
-use swarm_proto::store::{Card, Cursor, MailboxKeys, Row, Tombstone, Usage};
+use swarm_proto::store::{Card, Chronicle, Cursor, MailboxKeys, Row, Tombstone, Usage};
 use swarm_proto::time::{Epoch, Hour, Tick};
 use swarm_proto::wire::codec::{Malformed, Reader, Writer};
 
@@ -50,6 +52,10 @@ pub(super) enum TableName {
     Hours,
     /// Eligible lists of epochs.
     Rosters,
+    /// What was certified in epochs.
+    Certificates,
+    /// What is counted as lost.
+    Losses,
     /// Rows that end at one hour.
     Rows {
         /// Their end.
@@ -115,8 +121,20 @@ impl fmt::Display for TableName {
             Self::Meta => f.write_str("meta"),
             Self::Hours => f.write_str("hours"),
             Self::Rosters => f.write_str("rosters"),
+            Self::Certificates => f.write_str("certificates"),
+            Self::Losses => f.write_str("losses"),
             Self::Rows { hour, part } => write!(f, "rows {hour} {part}"),
             Self::Day { kind, day } => write!(f, "{} {day}", kind.word()),
+        }
+    }
+}
+
+impl From<Chronicle> for TableName {
+    fn from(chronicle: Chronicle) -> Self {
+        match chronicle {
+            Chronicle::Rosters => Self::Rosters,
+            Chronicle::Certificates => Self::Certificates,
+            Chronicle::Losses => Self::Losses,
         }
     }
 }
@@ -132,6 +150,8 @@ impl TableName {
             ("meta", None, None) => Some(Self::Meta),
             ("hours", None, None) => Some(Self::Hours),
             ("rosters", None, None) => Some(Self::Rosters),
+            ("certificates", None, None) => Some(Self::Certificates),
+            ("losses", None, None) => Some(Self::Losses),
             ("rows", Some(hour), Some(part)) => Some(Self::Rows { hour, part }),
             (word, Some(day), None) => {
                 let kind = DayTable::ALL.into_iter().find(|kind| kind.word() == word)?;
@@ -144,7 +164,7 @@ impl TableName {
     /// Whether nothing in this table lives on after `expired`.
     pub(super) fn is_dead(self, expired: Hour) -> bool {
         match self {
-            Self::Meta | Self::Hours | Self::Rosters => false,
+            Self::Meta | Self::Hours | Self::Rosters | Self::Certificates | Self::Losses => false,
             Self::Rows { hour, .. } => hour <= expired.0,
             Self::Day { day, .. } => {
                 let last = day.saturating_mul(DAY_HOURS).saturating_add(DAY_HOURS - 1);
@@ -417,10 +437,14 @@ mod tests {
             hour: 480_017,
             part: 3,
         };
-        for name in
-            days.into_iter()
-                .chain([rows, TableName::Meta, TableName::Hours, TableName::Rosters])
-        {
+        let whole = [TableName::Meta, TableName::Hours];
+        let chronicles = [
+            TableName::Rosters,
+            TableName::Certificates,
+            TableName::Losses,
+        ];
+        let all = days.into_iter().chain(whole).chain(chronicles);
+        for name in all.chain([rows]) {
             assert_eq!(TableName::parse(&name.to_string()), Some(name));
         }
         for other in ["", "rows", "rows 1", "ids x", "ids 1 2", "other 1"] {

@@ -88,11 +88,12 @@ impl<'txn> Group<'txn> {
             StoreOp::Delete { tombstone, epoch } => self.delete(tombstone, *epoch),
             StoreOp::PutCard { keys, card, epoch } => self.put_card(keys, card, *epoch),
             StoreOp::Expire { hour } => self.expire(*hour),
-            StoreOp::PutRoster {
+            StoreOp::PutEntry {
+                chronicle,
                 epoch,
-                list,
+                entry,
                 oldest,
-            } => self.put_roster(*epoch, list, *oldest),
+            } => self.put_entry((*chronicle).into(), *epoch, entry, *oldest),
             StoreOp::Page { .. }
             | StoreOp::Have { .. }
             | StoreOp::Read { .. }
@@ -100,7 +101,7 @@ impl<'txn> Group<'txn> {
             | StoreOp::Usage
             | StoreOp::Cells { .. }
             | StoreOp::Inventory { .. }
-            | StoreOp::Rosters
+            | StoreOp::Entries { .. }
             | StoreOp::Tags { .. } => return self.read(op),
         };
         match done {
@@ -272,20 +273,26 @@ impl<'txn> Group<'txn> {
         Ok(StoreDone::CardKept)
     }
 
-    /// Lists are few and bounded by the longest member list, so no budget weighs them ([STO-9]).
-    fn put_roster(&mut self, epoch: Epoch, list: &[u8], oldest: Epoch) -> Result<StoreDone, Stop> {
-        self.insert(TableName::Rosters, &epoch.0.to_be_bytes(), list)?;
+    /// Entries are few and bounded by the longest member list, so no budget weighs them ([STO-9]).
+    fn put_entry(
+        &mut self,
+        table: TableName,
+        epoch: Epoch,
+        entry: &[u8],
+        oldest: Epoch,
+    ) -> Result<StoreDone, Stop> {
+        self.insert(table, &epoch.0.to_be_bytes(), entry)?;
         let mut old = Vec::new();
         let last = oldest.0.saturating_sub(1).to_be_bytes();
         let note = &mut |key: &[u8], _: &[u8]| {
             old.extend((decode_u32(key)? < oldest.0).then(|| key.to_vec()));
             Ok(())
         };
-        self.tables.scan(TableName::Rosters, &[], &last, note)?;
+        self.tables.scan(table, &[], &last, note)?;
         for key in old {
-            self.remove(TableName::Rosters, &key)?;
+            self.remove(table, &key)?;
         }
-        Ok(StoreDone::RosterKept)
+        Ok(StoreDone::EntryKept)
     }
 
     fn expire(&mut self, hour: Hour) -> Result<StoreDone, Stop> {

@@ -190,8 +190,8 @@ impl Deposits {
             | StoreDone::Cells(_)
             | StoreDone::Inventory(_)
             | StoreDone::Tags(_)
-            | StoreDone::RosterKept
-            | StoreDone::Rosters(_)
+            | StoreDone::EntryKept
+            | StoreDone::Entries(_)
             | StoreDone::Many => self.give_up(id, refusal_of(NotKept::Busy, now), out),
         }
     }

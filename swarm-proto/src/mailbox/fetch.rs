@@ -86,8 +86,8 @@ pub(crate) fn card(now: Now, stream: StreamId, done: StoreDone, out: &mut Effect
         | StoreDone::Cells(_)
         | StoreDone::Inventory(_)
         | StoreDone::Tags(_)
-        | StoreDone::RosterKept
-        | StoreDone::Rosters(_)
+        | StoreDone::EntryKept
+        | StoreDone::Entries(_)
         | StoreDone::Many
         | StoreDone::Failed => out.refuse(stream, refusal_of(NotKept::Busy, now)),
     }

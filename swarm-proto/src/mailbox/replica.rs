@@ -70,8 +70,8 @@ pub(crate) fn stored(
         | StoreDone::Cells(_)
         | StoreDone::Inventory(_)
         | StoreDone::Tags(_)
-        | StoreDone::RosterKept
-        | StoreDone::Rosters(_)
+        | StoreDone::EntryKept
+        | StoreDone::Entries(_)
         | StoreDone::Many => decline(to, promise, refusal_of(NotKept::Busy, now), out),
     }
 }

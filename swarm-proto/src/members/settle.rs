@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::effects::{Effects, Ticket};
 use crate::limits;
 use crate::members::Eligible;
-use crate::store::{StoreDone, StoreOp};
+use crate::store::{Chronicle, StoreDone, StoreOp};
 use crate::time::{Epoch, Now, TICK_MINUTES, UnixTime};
 
 /// The upkeep of the lists that stay.
@@ -56,7 +56,8 @@ impl Settling {
         match self.disk {
             Disk::Unread => {
                 self.disk = Disk::Asked;
-                out.store(Ticket::Rosters, StoreOp::Rosters);
+                let chronicle = Chronicle::Rosters;
+                out.store(Ticket::Entries(chronicle), StoreOp::Entries { chronicle });
             }
             Disk::Asked => {}
             Disk::Read => {
@@ -68,7 +69,7 @@ impl Settling {
 
     /// The lists from the disk: they win over those of this run, of which none is final yet.
     pub(crate) fn read(&mut self, context: &mut Context, now: Now, done: StoreDone) {
-        let StoreDone::Rosters(lists) = done else {
+        let StoreDone::Entries(lists) = done else {
             self.disk = Disk::Unread;
             return;
         };
@@ -86,7 +87,7 @@ impl Settling {
 
     /// A list was written, or was not.
     pub(crate) fn kept(&mut self, epoch: Epoch, done: &StoreDone) {
-        if *done != StoreDone::RosterKept {
+        if *done != StoreDone::EntryKept {
             self.owed.insert(epoch);
         }
     }
@@ -125,13 +126,14 @@ impl Settling {
         for epoch in core::mem::take(&mut self.owed) {
             if epoch >= oldest {
                 let list = context.view.eligible(&context.network, epoch);
-                let list = list.encode().into();
-                let request = StoreOp::PutRoster {
+                let chronicle = Chronicle::Rosters;
+                let request = StoreOp::PutEntry {
+                    chronicle,
                     epoch,
-                    list,
+                    entry: list.encode().into(),
                     oldest,
                 };
-                out.store(Ticket::Roster { epoch }, request);
+                out.store(Ticket::Entry(chronicle, epoch), request);
             }
         }
     }

@@ -4,7 +4,7 @@
 //! epochs that began before ([ELI-6]); only new epochs go on without it. Where an M(e) has settled ([ELI-8]),
 //! or was told by most of a correspondent's sources ([ELI-12]), nothing is computed.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -28,6 +28,8 @@ pub(crate) struct View {
     snapshot: Arc<Snapshot>,
     former: BTreeMap<NodeId, (Arc<Member>, UnixTime)>,
     certificates: Certificates,
+    /// Epochs whose certificates changed since they were last asked for.
+    certified: BTreeSet<Epoch>,
     /// Those M(e) of a relay that stay as they are.
     settled: BTreeMap<Epoch, Arc<Eligible>>,
     /// Those that a correspondent was told.
@@ -45,6 +47,7 @@ impl View {
             list,
             former: BTreeMap::new(),
             certificates: Certificates::default(),
+            certified: BTreeSet::new(),
             settled: BTreeMap::new(),
             told: BTreeMap::new(),
             eligible: RefCell::new(BTreeMap::new()),
@@ -150,7 +153,21 @@ impl View {
     pub(crate) fn certify(&mut self, subject: NodeId, epoch: Epoch, certificate: Certificate) {
         if self.certificates.insert(subject, epoch, certificate) {
             self.eligible.get_mut().split_off(&epoch.plus(2));
+            self.certified.insert(epoch);
         }
+    }
+
+    /// Takes a certificate that was kept, if there is none of that epoch ([STD-12]).
+    pub(crate) fn recall(&mut self, subject: NodeId, epoch: Epoch, certificate: Certificate) {
+        if self.certificates.of(&subject, epoch).is_none() {
+            self.certificates.insert(subject, epoch, certificate);
+            self.eligible.get_mut().split_off(&epoch.plus(2));
+        }
+    }
+
+    /// Epochs of which certificates came or changed since this was last asked.
+    pub(crate) fn take_certified(&mut self) -> BTreeSet<Epoch> {
+        core::mem::take(&mut self.certified)
     }
 
     /// Leaves a relay out of M(e) of these epochs ([EVD-3]).

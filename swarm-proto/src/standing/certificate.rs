@@ -68,6 +68,33 @@ impl Certificate {
         }
     }
 
+    /// As one watcher would say it who knew nothing else; its votes are left out.
+    pub(super) fn words(&self) -> Words {
+        Words {
+            absent: false,
+            last: true,
+            suspend: self.suspend,
+            age: self.age,
+            available: self.available,
+            kept: self.kept,
+            class: self.class,
+            past: self.past,
+        }
+    }
+
+    /// From [`Certificate::words`] and its votes.
+    pub(super) fn restored(words: &Words, votes: u8) -> Self {
+        Self {
+            age: words.age,
+            available: words.available,
+            kept: words.kept,
+            class: words.class,
+            past: words.past,
+            votes,
+            suspend: words.suspend,
+        }
+    }
+
     /// What is known of the past `epochs` later, at least 1, with this epoch's verdict in it ([STD-8]).
     pub fn past_after(&self, epochs: u32, verdicts: &Verdicts) -> Past {
         let mut past = self.past;
@@ -144,6 +171,13 @@ impl Certificates {
     /// That of one epoch.
     pub fn of(&self, subject: &NodeId, epoch: Epoch) -> Option<&Certificate> {
         self.known.get(subject)?.get(&epoch)
+    }
+
+    /// All of one epoch, ascending by the relay.
+    pub(super) fn all_of(&self, epoch: Epoch) -> impl Iterator<Item = (&NodeId, &Certificate)> {
+        self.known
+            .iter()
+            .filter_map(move |(subject, known)| Some((subject, known.get(&epoch)?)))
     }
 
     /// Whether a relay may hold in an epoch, as far as watchers say: by the newest certificate of the second

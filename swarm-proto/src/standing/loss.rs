@@ -9,6 +9,8 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use super::Standing;
 use super::reports::Reports;
 use crate::context::Context;
@@ -19,6 +21,7 @@ use crate::mailbox::receipt::{Promise, Receipt};
 use crate::store::{StoreDone, StoreOp};
 use crate::time::{Epoch, Now};
 use crate::wire::Message;
+use crate::wire::codec::{Malformed, Reader, Writer};
 use crate::wire::frames::FrameKind;
 use crate::wire::loss::{Listed, Loss};
 use crate::wire::proof::Proof;
@@ -74,12 +77,58 @@ impl Losses {
         let oldest = today.minus(DAYS - 1);
         for (subject, lost) in &mut self.of {
             if let Some(swept) = reports.swept(context, subject) {
-                lost.swept.insert(today.minus(1), swept);
+                add_swept(&mut lost.swept, today.minus(1), swept);
             }
             lost.swept = lost.swept.split_off(&oldest);
             lost.envelopes.retain(|_, epoch| *epoch >= oldest);
         }
         self.of.retain(|_, lost| !lost.envelopes.is_empty());
+    }
+
+    /// Whether nothing is lost.
+    pub(super) fn are_none(&self) -> bool {
+        self.of.is_empty()
+    }
+
+    /// All that counts, with what was swept until now ([EVD-7]).
+    pub(super) fn encode(&self, context: &Context, reports: &Reports, today: Epoch) -> Vec<u8> {
+        let mut writer = Writer::with_capacity(0);
+        for (subject, lost) in &self.of {
+            let mut swept = lost.swept.clone();
+            let fresh = reports.swept(context, subject).unwrap_or(0);
+            add_swept(&mut swept, today, fresh);
+            writer.put(&subject.0);
+            writer.u8(u8::try_from(swept.len()).unwrap_or(u8::MAX));
+            for (epoch, swept) in &swept {
+                writer.u32(epoch.0).u64(*swept);
+            }
+            writer.u16(u16::try_from(lost.envelopes.len()).unwrap_or(u16::MAX));
+            for (id, epoch) in &lost.envelopes {
+                writer.put(&id.0).u32(epoch.0);
+            }
+        }
+        writer.finish()
+    }
+
+    /// Adds what was written, up to where something is wrong, and but for what is too old or of a day to come.
+    pub(super) fn restore(&mut self, bytes: Bytes, today: Epoch) {
+        let timely = today.minus(DAYS - 1)..=today;
+        let mut reader = Reader::new(bytes);
+        while let Ok((subject, mut kept)) = decode_one(&mut reader) {
+            kept.swept.retain(|epoch, _| timely.contains(epoch));
+            kept.envelopes.retain(|_, epoch| timely.contains(epoch));
+            if kept.envelopes.is_empty() {
+                continue;
+            }
+            for (id, epoch) in kept.envelopes {
+                self.add(subject, id, epoch);
+            }
+            if let Some(lost) = self.of.get_mut(&subject) {
+                for (epoch, swept) in kept.swept {
+                    add_swept(&mut lost.swept, epoch, swept);
+                }
+            }
+        }
     }
 
     fn add(&mut self, subject: NodeId, id: EnvelopeId, today: Epoch) {
@@ -88,6 +137,26 @@ impl Losses {
             envelopes.entry(id).or_insert(today);
         }
     }
+}
+
+/// What was swept before a restart and after it counts together: whoever reports both makes a share too low.
+fn add_swept(all: &mut BTreeMap<Epoch, u64>, epoch: Epoch, swept: u64) {
+    let sum = all.entry(epoch).or_default();
+    *sum = sum.saturating_add(swept);
+}
+
+fn decode_one(reader: &mut Reader) -> Result<(NodeId, Lost), Malformed> {
+    let subject = NodeId(reader.array("subject")?);
+    let mut lost = Lost::default();
+    for _ in 0..reader.u8("days")? {
+        let epoch = Epoch(reader.u32("epoch")?);
+        lost.swept.insert(epoch, reader.u64("swept")?);
+    }
+    for _ in 0..reader.u16("lost")? {
+        let id = EnvelopeId(reader.array("envelope")?);
+        lost.envelopes.insert(id, Epoch(reader.u32("epoch")?));
+    }
+    Ok((subject, lost))
 }
 
 impl Standing {

@@ -15,6 +15,7 @@ mod askers;
 mod certificate;
 mod duty;
 mod heard;
+mod kept;
 mod loss;
 mod proofs;
 mod reports;
@@ -46,6 +47,7 @@ pub use certificate::{Certificate, Certificates};
 use duty::{Before, Duty};
 use heard::Heard;
 pub(crate) use heard::{Changes, Said};
+use kept::Keeping;
 use loss::Losses;
 pub(crate) use loss::Shown;
 use proofs::Proofs;
@@ -62,6 +64,7 @@ pub(crate) struct Standing {
     /// Members of which it is known whether this relay watches them.
     looked_at: BTreeSet<NodeId>,
     heard: Heard,
+    keeping: Keeping,
     proofs: Proofs,
     losses: Losses,
     reports: Reports,
@@ -145,6 +148,7 @@ impl Standing {
             askers: Askers::default(),
             looked_at: BTreeSet::new(),
             heard: Heard::default(),
+            keeping: Keeping::new(now),
             proofs: Proofs::default(),
             losses: Losses::default(),
             reports: Reports::default(),
@@ -326,10 +330,10 @@ impl Standing {
             return;
         }
         self.turn(context, now, out);
-        for watcher in self
-            .askers
-            .due(now.mono, duty::pause(context.network.scale))
-        {
+        let counted = (&self.losses, &self.reports);
+        self.keeping.wake(context, now, counted, out);
+        let pause = duty::pause(context.network.scale);
+        for watcher in self.askers.due(now.mono, pause) {
             out.send(watcher, Message::Here);
         }
         if self.ask_at <= now.mono {

@@ -380,7 +380,7 @@ fn a_relay_that_lost_everything_is_condemned_and_then_suspended() {
     }
 }
 
-/// The draw of watchers and a testimony's bytes ([STD-1], [STD-4]).
+/// The draw of watchers, a testimony's bytes, and those of what is kept ([STD-1], [STD-4], [STD-12]).
 #[test]
 fn watchers_and_testimonies_are_those_of_the_vectors() {
     use crate::id::hex;
@@ -416,6 +416,8 @@ fn watchers_and_testimonies_are_those_of_the_vectors() {
         }],
         signature: Signature([1; 64]),
     };
+    let said = testimony.about.iter().map(|about| about.words);
+    let certified = Certificate::of(&said.collect::<Vec<_>>(), 1);
     let network = testing::network().id();
     let run_on = |past: Past, suspend: bool, epochs: u8| {
         let certificate = Certificate {
@@ -448,6 +450,10 @@ fn watchers_and_testimonies_are_those_of_the_vectors() {
         ("told", ids(&told)),
         ("statement", hex(&testimony.statement(&network))),
         ("item", hex(&testimony.item())),
+        (
+            "kept",
+            hex(&kept::encode([(&subject, &certified)].into_iter())),
+        ),
     ];
     check_vectors(
         include_str!("../../../docs/spec/vectors/standing.txt"),

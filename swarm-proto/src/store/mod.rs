@@ -336,18 +336,23 @@ pub enum StoreOp {
         /// If there is more, the answer is [`StoreDone::Failed`].
         items_max: usize,
     },
-    /// Keep the eligible list of an epoch, over the one that is here, and forget those of epochs before
+    /// Keep the entry of an epoch in a chronicle, over the one that is here, and forget those of epochs before
     /// `oldest` ([STO-9]).
-    PutRoster {
+    PutEntry {
+        /// Which.
+        chronicle: Chronicle,
         /// The epoch.
         epoch: Epoch,
-        /// The list, as [`crate::members::Eligible::encode`] writes it.
-        list: Bytes,
+        /// What is kept.
+        entry: Bytes,
         /// Older ones are gone.
         oldest: Epoch,
     },
-    /// All eligible lists that are here.
-    Rosters,
+    /// All entries of a chronicle.
+    Entries {
+        /// Which.
+        chronicle: Chronicle,
+    },
     /// The bytes of some envelopes of a cell, as keyed hashes, for a sweep ([SWP-2]).
     Tags {
         /// Which of them, and which tombstones.
@@ -359,6 +364,17 @@ pub enum StoreOp {
         /// If there are more, the answer is [`StoreDone::Many`], and no byte of them was read.
         items_max: usize,
     },
+}
+
+/// What a relay keeps for itself, one entry an epoch ([STO-9]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Chronicle {
+    /// Eligible lists that have settled, as [`crate::members::Eligible::encode`] writes them ([ELI-9]).
+    Rosters,
+    /// What watchers have certified ([STD-12]).
+    Certificates,
+    /// What this relay counts as lost, as it was last written ([EVD-7]).
+    Losses,
 }
 
 /// What a holder has of a cell, as it is compared with a sibling.
@@ -463,10 +479,10 @@ pub enum StoreDone {
     Inventory(Vec<Held>),
     /// What is swept, ascending by [`Held::item`].
     Tags(Vec<Tagged>),
-    /// The eligible list is durable.
-    RosterKept,
-    /// The eligible lists, ascending.
-    Rosters(Vec<(Epoch, Bytes)>),
+    /// The entry is durable.
+    EntryKept,
+    /// The entries of a chronicle, ascending.
+    Entries(Vec<(Epoch, Bytes)>),
     /// There is more than was to be read.
     Many,
     /// The disk failed, or the store is closed; the store says why in its own log. A write that was

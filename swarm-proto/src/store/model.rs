@@ -9,9 +9,9 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::{
-    CARD_WEIGHT_BYTES, Card, Cursor, Held, MailboxKeys, NotKept, Page, Quota, ROW_WEIGHT_BYTES,
-    Row, StoreDone, StoreOp, StoredRow, Swept, TOMBSTONE_WEIGHT_BYTES, Tagged, Tombstone, Usage,
-    page_fingerprint, tag_of,
+    CARD_WEIGHT_BYTES, Card, Chronicle, Cursor, Held, MailboxKeys, NotKept, Page, Quota,
+    ROW_WEIGHT_BYTES, Row, StoreDone, StoreOp, StoredRow, Swept, TOMBSTONE_WEIGHT_BYTES, Tagged,
+    Tombstone, Usage, page_fingerprint, tag_of,
 };
 use crate::id::{EnvelopeId, MailboxAddress};
 use crate::place::{Cell, cell_of};
@@ -27,7 +27,7 @@ pub struct MemStore {
     expired: Hour,
     budget_bytes: Option<u64>,
     usage: Usage,
-    rosters: BTreeMap<Epoch, Bytes>,
+    chronicles: BTreeMap<Chronicle, BTreeMap<Epoch, Bytes>>,
 }
 
 #[derive(Clone, Debug)]
@@ -99,18 +99,21 @@ impl MemStore {
                 }
                 StoreDone::Inventory(held)
             }
-            StoreOp::PutRoster {
+            StoreOp::PutEntry {
+                chronicle,
                 epoch,
-                list,
+                entry,
                 oldest,
             } => {
-                self.rosters.insert(epoch, list);
-                self.rosters = self.rosters.split_off(&oldest);
-                StoreDone::RosterKept
+                let entries = self.chronicles.entry(chronicle).or_default();
+                entries.insert(epoch, entry);
+                *entries = entries.split_off(&oldest);
+                StoreDone::EntryKept
             }
-            StoreOp::Rosters => {
-                let lists = self.rosters.iter();
-                StoreDone::Rosters(lists.map(|(epoch, list)| (*epoch, list.clone())).collect())
+            StoreOp::Entries { chronicle } => {
+                let entries = self.chronicles.get(&chronicle).into_iter().flatten();
+                let entries = entries.map(|(epoch, entry)| (*epoch, entry.clone()));
+                StoreDone::Entries(entries.collect())
             }
             StoreOp::Tags {
                 swept,

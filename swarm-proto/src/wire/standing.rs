@@ -179,7 +179,8 @@ impl Testimony {
 }
 
 impl Words {
-    fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+    /// Reads eight bytes.
+    pub(crate) fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
         let flags = reader.u8("flags")?;
         if flags & !(ABSENT | LAST | SUSPEND) != 0 {
             return Err(reader.wrong("flags"));
@@ -196,7 +197,8 @@ impl Words {
         })
     }
 
-    fn encode(&self, writer: &mut Writer) {
+    /// Writes what [`Words::decode`] reads.
+    pub(crate) fn encode(&self, writer: &mut Writer) {
         let flag = |on: bool, bit: u8| if on { bit } else { 0 };
         let flags = flag(self.absent, ABSENT) | flag(self.last, LAST) | flag(self.suspend, SUSPEND);
         writer.u8(flags).u8(self.age);

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use swarm_proto::envelope::ExpiryClass;
 use swarm_proto::place::{Cell, cell_of};
-use swarm_proto::store::{Cursor, MemStore, Part, Quota, StoreDone, StoreOp, Swept};
+use swarm_proto::store::{Chronicle, Cursor, MemStore, Part, Quota, StoreDone, StoreOp, Swept};
 use swarm_proto::time::{Epoch, Hour, Tick};
 
 use super::disks::LoggedDisk;
@@ -23,6 +23,14 @@ enum Step {
 const OWNERS: u8 = 3;
 /// Hours of three days of expiry, so that days end with hours of theirs still alive.
 const HOURS: std::ops::Range<u32> = 40..80;
+
+fn any_chronicle() -> impl Strategy<Value = Chronicle> {
+    prop_oneof![
+        Just(Chronicle::Rosters),
+        Just(Chronicle::Certificates),
+        Just(Chronicle::Losses)
+    ]
+}
 
 fn any_op() -> impl Strategy<Value = StoreOp> {
     let letter = (0..OWNERS, 0..10_u32, 1..4_u32);
@@ -66,12 +74,15 @@ fn any_op() -> impl Strategy<Value = StoreOp> {
             hour: Hour(if far { hour } else { 38 + hour % 12 }),
         }),
         1 => Just(StoreOp::Usage),
-        1 => (0..6_u32, 0..6_u32, any::<u8>()).prop_map(|(epoch, oldest, byte)| StoreOp::PutRoster {
-            epoch: Epoch(epoch),
-            list: vec![byte; usize::from(byte) * 48].into(),
-            oldest: Epoch(oldest),
+        2 => (any_chronicle(), 0..6_u32, 0..6_u32, any::<u8>()).prop_map(|(chronicle, epoch, oldest, byte)| {
+            StoreOp::PutEntry {
+                chronicle,
+                epoch: Epoch(epoch),
+                entry: vec![byte; usize::from(byte) * 48].into(),
+                oldest: Epoch(oldest),
+            }
         }),
-        1 => Just(StoreOp::Rosters),
+        2 => any_chronicle().prop_map(|chronicle| StoreOp::Entries { chronicle }),
         1 => (0..=16_u8).prop_map(|cell_bits| StoreOp::Cells { cell_bits }),
         2 => (0..2_u32, 0..=16_u8, 0..OWNERS, any::<bool>(), 0..40_usize)
             .prop_map(|(epoch, cell_bits, owner, all, items_max)| {

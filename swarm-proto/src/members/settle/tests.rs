@@ -40,7 +40,7 @@ impl Scene {
         let mut context = rig.view_of(0);
         context.view.completed(began);
         let mut settling = Settling::new(began);
-        settling.read(&mut context, began, StoreDone::Rosters(Vec::new()));
+        settling.read(&mut context, began, StoreDone::Entries(Vec::new()));
         Self {
             context,
             settling,
@@ -65,7 +65,7 @@ impl Scene {
         let today = TODAY.plus(u32::try_from(self.minute.div_euclid(1_440) + 10).unwrap());
         let store = out.drain().filter_map(|effect| match effect {
             Effect::Store {
-                request: StoreOp::PutRoster { epoch, oldest, .. },
+                request: StoreOp::PutEntry { epoch, oldest, .. },
                 ..
             } => {
                 assert_eq!(oldest.plus(31), today.minus(10));
@@ -150,7 +150,7 @@ fn a_list_that_was_not_written_is_written_again() {
     assert_eq!(scene.until(60), [TODAY]);
     scene.settling.kept(TODAY, &StoreDone::Failed);
     assert_eq!(scene.until(70), [TODAY]);
-    scene.settling.kept(TODAY, &StoreDone::RosterKept);
+    scene.settling.kept(TODAY, &StoreDone::EntryKept);
     assert!(scene.until(80).is_empty());
 }
 
@@ -171,7 +171,7 @@ fn lists_of_the_disk_win_unless_they_cannot_be_read() {
         (TODAY, vec![1; 50].into()),
         (TODAY.plus(1), list.encode().into()),
     ];
-    settling.read(&mut context, minutes(10), StoreDone::Rosters(found));
+    settling.read(&mut context, minutes(10), StoreDone::Entries(found));
     let len = |epoch| context.view.eligible(&rig.network, epoch).len();
     assert_eq!(len(TODAY.minus(1)), 7);
     assert_eq!(len(TODAY), 8);

@@ -259,21 +259,7 @@ fn one_in_a_hundred_is_let_pass_and_more_are_not() {
     let context = rig.view_of(0);
     let subject = rig.nodes[1].key.node_id();
     let today = Epoch(20_000);
-    let reports = |swept: u32| {
-        let mut reports = Reports::default();
-        for at in 2..12 {
-            let tally = Tally {
-                subject,
-                epoch: today,
-                swept,
-                missing: 0,
-                asked: 0,
-                failed: 0,
-            };
-            reports.take(rig.nodes[at].key.node_id(), tally);
-        }
-        reports
-    };
+    let reports = |by_each: u32| swept(&rig, today, by_each);
     let lost = |count: u8| {
         let mut losses = Losses::default();
         for id in 0..count {
@@ -310,6 +296,69 @@ fn one_in_a_hundred_is_let_pass_and_more_are_not() {
     assert_eq!(losses.of(&subject), 4);
     losses.turn(&context, &Reports::default(), today.plus(7));
     assert_eq!(losses.of(&subject), 0);
+}
+
+/// [EVD-7]
+#[test]
+fn what_was_counted_as_lost_before_a_restart_counts_on_with_what_was_swept() {
+    let rig = Rig::tuned(12, |network| network.verdicts.reporters = 5);
+    let context = rig.view_of(0);
+    let subject = rig.nodes[1].key.node_id();
+    let today = Epoch(20_000);
+    let mut losses = Losses::default();
+    for id in 0..5 {
+        losses.add(
+            subject,
+            EnvelopeId([id; 32]),
+            today.minus(u32::from(id) + 1),
+        );
+    }
+    losses.turn(&context, &swept(&rig, today, 10), today);
+    // 30 by each of 10 in the days before, and 10 by each today: 400 of which it lost 5.
+    losses.turn(&context, &swept(&rig, today, 20), today);
+    let bytes = Bytes::from(losses.encode(&context, &swept(&rig, today, 10), today));
+    assert_eq!(bytes.len(), 32 + 1 + 2 * 12 + 2 + 5 * 36);
+    let again = |bytes: Bytes, today| {
+        let mut losses = Losses::default();
+        losses.restore(bytes, today);
+        losses
+    };
+    let restored = again(bytes.clone(), today);
+    let is_too_much = |losses: &Losses, by_each| {
+        losses.are_too_many(&context, &swept(&rig, today, by_each), &subject)
+    };
+    assert_eq!(restored.of(&subject), 5);
+    assert!(is_too_much(&restored, 9) && !is_too_much(&restored, 10));
+    // What was swept before and after counts for the day, and each envelope once.
+    let mut next = again(bytes.clone(), today);
+    next.add(subject, EnvelopeId([0; 32]), today);
+    next.turn(&context, &swept(&rig, today, 10), today.plus(1));
+    assert_eq!(next.of(&subject), 5);
+    assert!(!is_too_much(&next, 0));
+    // Each is forgotten in its time.
+    assert_eq!(again(bytes.clone(), today.plus(3)).of(&subject), 3);
+    assert!(again(bytes.clone(), today.plus(6)).are_none());
+    assert!(again(bytes.clone(), today.minus(6)).are_none(), "to come");
+    for end in 0..bytes.len() {
+        assert!(again(bytes.slice(..end), today).are_none(), "{end}");
+    }
+}
+
+/// Ten relays report that each has swept so many envelopes of the second one, and found them all.
+fn swept(rig: &Rig, epoch: Epoch, swept: u32) -> Reports {
+    let mut reports = Reports::default();
+    for at in 2..12 {
+        let tally = Tally {
+            subject: rig.nodes[1].key.node_id(),
+            epoch,
+            swept,
+            missing: 0,
+            asked: 0,
+            failed: 0,
+        };
+        reports.take(rig.nodes[at].key.node_id(), tally);
+    }
+    reports
 }
 
 /// [EVD-4]: its siblings have its receipts; its watchers count what they show. Nobody else is charged with anything,
@@ -372,4 +421,13 @@ fn a_relay_that_kept_only_the_names_of_letters_is_convicted_by_its_own_receipts(
         counted.push(rig.nodes[by].relay.judgement(&id).lost);
     }
     assert!(counted.iter().all(|lost| *lost >= 3), "{counted:?}");
+    // [EVD-7]: what they counted an hour ago is on their disks.
+    rig.advance(HOUR);
+    (0..12).for_each(|at| rig.restart(at));
+    rig.advance(HOUR / 6);
+    let id = rig.nodes[liar].key.node_id();
+    for by in (0..12).filter(|by| *by != liar) {
+        let lost = rig.nodes[by].relay.judgement(&id).lost;
+        assert!(lost >= counted.remove(0), "{by}: {lost}");
+    }
 }
