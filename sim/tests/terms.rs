@@ -169,7 +169,7 @@ fn certified(world: &World) -> Vec<(String, (u32, Certificate))> {
     world.relays().flat_map(by_all).collect()
 }
 
-/// [STD-12]: before certificates were kept on disk, all relays together had to be stopped only once, and whoever was
+/// [STD-14]: before certificates were kept on disk, all relays together had to be stopped only once, and whoever was
 /// suspended held again; ages and availabilities began anew.
 #[test]
 fn a_suspended_relay_stays_out_and_nobody_grows_younger_when_all_stop_at_once() {

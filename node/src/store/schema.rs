@@ -9,7 +9,7 @@
 //! | `meta` | `schema`, `expired` | u32 |
 //! | `hours` | hour | [`HourRecord`] |
 //! | `rosters` | epoch | its eligible list: node id, two subnets of 8 bytes each, for each member |
-//! | `certificates` | epoch | what was certified: 41 bytes for each relay ([STD-12]) |
+//! | `certificates` | epoch | what was certified: 41 bytes for each relay ([STD-14]) |
 //! | `losses` | epoch | what is counted as lost, all of it in the newest ([EVD-7]) |
 //! | `rows HOUR PART` | sequence (8) | row ([ROW-1]) |
 //! | `ids DAY` | envelope id | [`Place`] |

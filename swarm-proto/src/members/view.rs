@@ -157,7 +157,7 @@ impl View {
         }
     }
 
-    /// Takes a certificate that was kept, if there is none of that epoch ([STD-12]).
+    /// Takes a certificate that was kept, if there is none of that epoch ([STD-14]).
     pub(crate) fn recall(&mut self, subject: NodeId, epoch: Epoch, certificate: Certificate) {
         if self.certificates.of(&subject, epoch).is_none() {
             self.certificates.insert(subject, epoch, certificate);

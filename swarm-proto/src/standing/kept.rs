@@ -1,4 +1,4 @@
-//! What was certified, on this relay's disk, so that it counts on when all relays stop at once ([STD-12]); and with it
+//! What was certified, on this relay's disk, so that it counts on when all relays stop at once ([STD-14]); and with it
 //! what this one counts as lost ([EVD-7]).
 //!
 //! The words of watchers are not kept, only what they came to: what is read at the start stands until a quorum is heard

@@ -380,7 +380,7 @@ fn a_relay_that_lost_everything_is_condemned_and_then_suspended() {
     }
 }
 
-/// The draw of watchers, a testimony's bytes, and those of what is kept ([STD-1], [STD-4], [STD-12]).
+/// The draw of watchers, a testimony's bytes, and those of what is kept ([STD-1], [STD-4], [STD-14]).
 #[test]
 fn watchers_and_testimonies_are_those_of_the_vectors() {
     use crate::id::hex;

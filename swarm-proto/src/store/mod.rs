@@ -371,7 +371,7 @@ pub enum StoreOp {
 pub enum Chronicle {
     /// Eligible lists that have settled, as [`crate::members::Eligible::encode`] writes them ([ELI-9]).
     Rosters,
-    /// What watchers have certified ([STD-12]).
+    /// What watchers have certified ([STD-14]).
     Certificates,
     /// What this relay counts as lost, as it was last written ([EVD-7]).
     Losses,

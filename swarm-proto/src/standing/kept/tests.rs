@@ -107,7 +107,7 @@ fn written(all: &[(u8, Certificate)]) -> Bytes {
     encode(all.iter().map(|(of, one)| (of, one))).into()
 }
 
-/// [STD-12]
+/// [STD-14]
 #[test]
 fn what_is_damaged_is_read_up_to_the_damage() {
     let all = [(1, certificate()), (2, suspended()), (7, certificate())];
@@ -137,7 +137,7 @@ fn what_is_damaged_is_read_up_to_the_damage() {
     assert_eq!(with(2 * 41, 1).len(), 2);
 }
 
-/// [STD-12]: half an hour, so that what comes by the comparisons of half an hour is written together.
+/// [STD-14]: half an hour, so that what comes by the comparisons of half an hour is written together.
 #[test]
 fn what_is_certified_is_written_every_half_hour_once_the_disk_was_read() {
     let mut scene = Scene::new();
@@ -192,7 +192,7 @@ fn what_is_counted_as_lost_is_written_every_half_hour() {
     }
 }
 
-/// [STD-12]: what is written is all of the epoch, what was found on the disk included.
+/// [STD-14]: what is written is all of the epoch, what was found on the disk included.
 #[test]
 fn nothing_is_lost_when_a_relay_restarts_twice() {
     let mut scene = Scene::new();
@@ -207,7 +207,7 @@ fn nothing_is_lost_when_a_relay_restarts_twice() {
     assert_eq!(*entry, written(&[(1, certificate()), (2, suspended())]));
 }
 
-/// [STD-12]: a disk that cannot be read, or an epoch in it, is a reason for nothing.
+/// [STD-14]: a disk that cannot be read, or an epoch in it, is a reason for nothing.
 #[test]
 fn what_is_too_old_of_a_day_to_come_or_not_there_is_passed_over() {
     let mut scene = Scene::new();
@@ -233,7 +233,7 @@ fn what_is_too_old_of_a_day_to_come_or_not_there_is_passed_over() {
     assert_eq!(certificates.of(&subject(1), today.plus(1)), None);
 }
 
-/// [STD-12] [STD-11]: what was heard in this run wins, and who was there too seldom is replaced at once.
+/// [STD-14] [STD-11]: what was heard in this run wins, and who was there too seldom is replaced at once.
 #[test]
 fn what_was_kept_stands_only_where_nothing_was_heard() {
     let mut scene = Scene::new();
