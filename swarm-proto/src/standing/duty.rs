@@ -29,6 +29,8 @@ pub(super) struct Duty {
     pub(super) convicted: bool,
     /// What was said last.
     pub(super) told: Option<Words>,
+    /// At the last question it was there, and counted as absent.
+    pub(super) wronged: bool,
 }
 
 /// The hours in which it was asked, and those in which it answered.
@@ -71,6 +73,7 @@ impl Duty {
             silent: 0,
             convicted: false,
             told: None,
+            wronged: false,
         }
     }
 
@@ -89,6 +92,11 @@ impl Duty {
             }
         }
         self.asked = Some(now.mono);
+    }
+
+    /// Whether it has left the question before the last one unanswered.
+    pub(super) fn is_missing(&self) -> bool {
+        self.misses > 0
     }
 
     /// It said something.
