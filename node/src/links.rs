@@ -97,6 +97,7 @@ impl Serve for Gate {
             | FrameKind::Sweep
             | FrameKind::ReconcileTestimonies
             | FrameKind::WantTestimonies
+            | FrameKind::Heads
             | FrameKind::Testimonies
             | FrameKind::Tallies
             | FrameKind::Here

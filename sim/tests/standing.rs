@@ -21,6 +21,7 @@ use swarm_proto::envelope::ExpiryClass;
 const RELAYS: u32 = 20;
 const READERS: u32 = 24;
 const LIAR: RelayNo = RelayNo(3);
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn seeds(ordinary: u64) -> u64 {
     let wanted = std::env::var("POSTE_SIM_SEEDS").ok();
@@ -106,7 +107,8 @@ fn a_relay_that_lost_5_percent_is_condemned_among_slanderers() {
     }
 }
 
-/// [STD-5] [STD-9] [REP-1]: who was cut off is absent for all within the hour, and not a moment longer than it is away.
+/// [STD-5] [STD-9] [STD-13] [REP-1]: who was cut off is absent for all within the hour, a minute after the first know it
+/// for nearly all, and not a moment longer than it is away.
 #[test]
 fn who_is_cut_off_is_absent_for_all_and_back_for_all() {
     let seed = 7;
@@ -117,6 +119,16 @@ fn who_is_cut_off_is_absent_for_all_and_back_for_all() {
         let count = |by: &RelayNo| world.relay(*by).unwrap().relay().unwrap().standing().absent;
         others(world).iter().all(|by| count(by) == wanted)
     };
+    let know = |world: &World| {
+        let know = |by: &RelayNo| world.relay(*by).unwrap().relay().unwrap().standing().absent == 1;
+        others(world).iter().filter(|by| know(by)).count()
+    };
+    assert!(world.run_while_not(hours(1), |world| know(world) > 0));
+    assert!(
+        world.run_while_not(MINUTE, |world| know(world) > 16),
+        "{}",
+        know(&world)
+    );
     assert!(world.run_while_not(hours(1), |world| absent(world, 1)));
     world.heal();
     assert!(world.run_while_not(hours(2), |world| absent(world, 0)));

@@ -315,6 +315,7 @@ impl Relay {
             | Message::Sweep(_)
             | Message::ReconcileTestimonies(_)
             | Message::WantTestimonies(_)
+            | Message::Heads(_)
             | Message::Testimonies(_)
             | Message::Tallies(_)
             | Message::Proof(_)
@@ -356,6 +357,7 @@ impl Relay {
                 self.standing.reconcile(now, from, &step, out);
             }
             Message::WantTestimonies(items) => self.standing.wanted(from, &items, out),
+            Message::Heads(heads) => self.standing.heads(from, &heads, out),
             Message::Testimonies(said) => {
                 let changes = self.standing.testimonies(context, now, said);
                 self.follow(now, changes, out);
@@ -469,7 +471,9 @@ impl Relay {
             SignTicket::Sweep(key, what) => self.sweeps.signed(key, what, signature, out),
             SignTicket::Testimony(testimony) => {
                 let context = &mut self.context;
-                let changes = self.standing.signed(context, now, *testimony, signature);
+                let changes = self
+                    .standing
+                    .signed(context, now, *testimony, signature, out);
                 self.follow(now, changes, out);
             }
             SignTicket::Challenge { to, answer } => self.pledges.signed(to, answer, signature, out),

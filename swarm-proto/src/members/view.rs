@@ -212,6 +212,14 @@ impl View {
         eligible
     }
 
+    /// Whether a relay may hold mail of an epoch that is remembered, as far as this one knows ([STD-12]).
+    pub(crate) fn may_hold(&self, network: &Network, id: &NodeId, today: Epoch) -> bool {
+        let held = || self.settled.values().any(|list| list.has(id));
+        let named = || self.told.values().any(|roster| roster.has(id));
+        let holds = |epoch| self.eligible(network, epoch).has(id);
+        holds(today) || holds(today.plus(1)) || held() || named()
+    }
+
     /// M(e) by the list and the certificates as they are.
     fn computed(&self, network: &Network, epoch: Epoch) -> Eligible {
         let start = network.scale.epoch_start(epoch);

@@ -32,6 +32,8 @@ pub(super) struct Duty {
     pub(super) convicted: bool,
     /// What was said last.
     pub(super) told: Option<Words>,
+    /// At the last look it was there, and counted as absent.
+    pub(super) wronged: bool,
 }
 
 /// The hours in which it was looked at, and those in which it was there.
@@ -76,6 +78,7 @@ impl Duty {
             silent: 0,
             convicted: false,
             told: None,
+            wronged: false,
         }
     }
 
@@ -103,6 +106,11 @@ impl Duty {
             self.unasked = 0;
         }
         asks
+    }
+
+    /// Whether nothing was heard of it between the last two looks.
+    pub(super) fn is_missing(&self) -> bool {
+        self.misses > 0
     }
 
     /// It said that it is there.
@@ -190,7 +198,7 @@ impl Before {
 }
 
 /// How far apart a watcher's looks are, at least; an answer has that long ([STD-3]).
-const PAUSE_MIN: Duration = Duration::from_secs(3);
+pub(super) const PAUSE_MIN: Duration = Duration::from_secs(3);
 /// Minutes between two looks ([STD-3]).
 const PAUSE_MINUTES: u64 = 5;
 /// At each so manieth look a relay is asked although it was heard: an hour apart ([STD-3]).

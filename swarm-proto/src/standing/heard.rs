@@ -12,7 +12,7 @@ use crate::standing::certificate::Certificate;
 use crate::standing::watchers::Watchers;
 use crate::time::Epoch;
 use crate::wire::proof::Conviction;
-use crate::wire::standing::{About, Testimony, Words};
+use crate::wire::standing::{About, ITEM_HEAD_BYTES, Testimony, Words};
 
 /// The newest testimony of each watcher about each relay, of the last few epochs.
 #[derive(Debug, Default)]
@@ -22,6 +22,18 @@ pub(crate) struct Heard {
     testimonies: BTreeMap<[u8; 32], (Testimony, usize)>,
     /// Drawn once an epoch and relay, as long as M(e) stays the same.
     drawn: BTreeMap<(Epoch, NodeId), ([u8; 32], Arc<Watchers>)>,
+    /// Relays that a quorum has called absent in this epoch and not let go.
+    called: BTreeSet<NodeId>,
+}
+
+/// What a watcher found of the presence of a relay, as far as it matters to whether it says so.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Finding {
+    pub(super) absent: bool,
+    /// What it has said of that in this epoch.
+    pub(super) said: Option<bool>,
+    /// Whether it found at the question before already that what counts is wrong.
+    pub(super) waited: bool,
 }
 
 /// The newest that one watcher said about one relay, and in which testimony.
@@ -140,6 +152,14 @@ impl Heard {
         self.testimonies.get(item).map(|(testimony, _)| testimony)
     }
 
+    /// The testimony whose item begins like this.
+    pub(super) fn beginning(&self, head: &[u8; ITEM_HEAD_BYTES]) -> Option<&Testimony> {
+        let mut first = [0; 32];
+        *first.first_chunk_mut()? = *head;
+        let (item, (testimony, _)) = self.testimonies.range(first..).next()?;
+        item.starts_with(head).then_some(testimony)
+    }
+
     /// What watchers say about a relay in an epoch.
     pub(crate) fn about(&self, epoch: Epoch, subject: &NodeId) -> impl Iterator<Item = &Words> {
         let said = self.said.get(&(epoch, *subject));
@@ -152,6 +172,54 @@ impl Heard {
     pub(crate) fn by(&self, epoch: Epoch, subject: &NodeId, watcher: &NodeId) -> Option<Words> {
         let said = self.said.get(&(epoch, *subject))?;
         said.get(watcher).map(|saying| saying.words)
+    }
+
+    /// How many watchers call a relay absent in an epoch, and how many do not who have said something.
+    fn count(&self, epoch: Epoch, subject: &NodeId) -> (usize, usize) {
+        let absent = self.about(epoch, subject).filter(|words| words.absent);
+        let absent = absent.count();
+        (absent, self.about(epoch, subject).count() - absent)
+    }
+
+    /// Whether a watcher is to say what it found: not where enough others have, or where all will do what is right
+    /// without it ([STD-12]).
+    pub(super) fn is_wanting(
+        &mut self,
+        context: &Context,
+        today: Epoch,
+        subject: &NodeId,
+        found: Finding,
+    ) -> bool {
+        let watchers = self.watchers(context, today, subject);
+        let (absent, present) = self.count(today, subject);
+        let is_away = context.said.absent.contains(subject);
+        match (found.absent, found.said) {
+            (true, Some(true)) | (false, Some(false)) => false,
+            (true, _) => {
+                absent < watchers.ample() && context.view.may_hold(&context.network, subject, today)
+            }
+            (false, Some(true)) => is_away || absent > watchers.stale_max(),
+            // Who called it absent is to take that back first; then fewer words will do.
+            (false, None) => is_away && present < watchers.ample() && (found.waited || absent == 0),
+        }
+    }
+
+    /// The items of what is said in an epoch by which a relay counts otherwise than it did.
+    pub(super) fn behind(
+        &self,
+        epoch: Epoch,
+        subject: &NodeId,
+        (before, after): (Counts, Counts),
+    ) -> Vec<[u8; 32]> {
+        let said = self.said.get(&(epoch, *subject));
+        let sayings = said.into_iter().flat_map(BTreeMap::values);
+        let is_behind = |saying: &&Saying| {
+            let words = saying.words;
+            (before.absent != after.absent && words.absent == after.absent)
+                || (before.condemned != after.condemned && words.suspend == after.condemned)
+        };
+        let behind = sayings.filter(is_behind);
+        behind.map(|saying| saying.item).collect()
     }
 
     /// What a quorum says at the end of an epoch ([STD-7]).
@@ -193,18 +261,19 @@ impl Heard {
         if !watchers.are_enough() {
             return;
         }
-        let absent = self.about(today, &subject).filter(|words| words.absent);
-        let absent = absent.count();
-        let present = self.about(today, &subject).filter(|words| !words.absent);
-        let present = present.count();
-        let quorum = watchers.quorum();
-        let was_absent = context.said.absent.contains(&subject);
-        if !was_absent && absent >= quorum {
-            context.said.absent.insert(subject);
-            changes.went.push(subject);
-        } else if was_absent && absent < quorum && present >= quorum {
-            context.said.absent.remove(&subject);
-            changes.came.push(subject);
+        let (absent, present) = self.count(today, &subject);
+        if absent >= watchers.quorum() {
+            self.called.insert(subject);
+            if context.said.absent.insert(subject) {
+                changes.went.push(subject);
+            }
+        } else if context.said.absent.contains(&subject) {
+            let taken_back = self.called.contains(&subject) && absent <= watchers.stale_max();
+            if taken_back || present >= watchers.quorum() {
+                self.called.remove(&subject);
+                context.said.absent.remove(&subject);
+                changes.came.push(subject);
+            }
         }
         let votes = self.about(today, &subject).filter(|words| words.suspend);
         if votes.count() >= watchers.majority() {
@@ -223,6 +292,7 @@ impl Heard {
         self.testimonies
             .retain(|_, (testimony, _)| testimony.epoch >= oldest);
         self.drawn.retain(|(epoch, _), _| *epoch >= oldest);
+        self.called.clear();
     }
 }
 
@@ -239,6 +309,23 @@ pub(crate) struct Said {
     pub(crate) rare: BTreeSet<NodeId>,
     /// Relays that answered wrong twice when they were to show what they had pledged ([EVD-3]).
     pub(crate) expelled: BTreeSet<NodeId>,
+}
+
+/// As what a relay counts by what its watchers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    absent: bool,
+    condemned: bool,
+}
+
+impl Said {
+    /// As what a relay counts at this moment.
+    pub(crate) fn counts_as(&self, id: &NodeId) -> Counts {
+        Counts {
+            absent: self.absent.contains(id),
+            condemned: self.condemned.contains(id),
+        }
+    }
 }
 
 /// Epochs of which testimonies are kept and taken: today and the two before.

@@ -17,6 +17,7 @@ mod duty;
 mod heard;
 mod kept;
 mod loss;
+mod news;
 mod proofs;
 mod reports;
 mod watchers;
@@ -34,19 +35,19 @@ use crate::effects::{Effects, SignTicket};
 use crate::id::NodeId;
 use crate::limits;
 use crate::members::exchange::Exchanges;
-use crate::members::gossip::{neighbours, partners};
+use crate::members::gossip::partners;
 use crate::pledge::{Pledges, Verdict};
 use crate::time::{EPOCH_MINUTES, Epoch, HOUR_MINUTES, Instant, Now};
 use crate::wire::Message;
 use crate::wire::members::Reconcile;
 use crate::wire::proof::Proof;
-use crate::wire::standing::{About, Tally, Testimony, Words};
+use crate::wire::standing::{About, ITEM_HEAD_BYTES, Tally, Testimony, Words};
 
 use askers::Askers;
 pub use certificate::{Certificate, Certificates};
 use duty::{Before, Duty};
-use heard::Heard;
 pub(crate) use heard::{Changes, Said};
+use heard::{Finding, Heard};
 use kept::Keeping;
 use loss::Losses;
 pub(crate) use loss::Shown;
@@ -77,6 +78,7 @@ pub(crate) struct Standing {
     news: BTreeSet<[u8; 32]>,
     pass_on_at: Option<Instant>,
     ask_at: Instant,
+    has_looked: bool,
     report_at: Instant,
     compare_at: Instant,
     counts: StandingCounts,
@@ -158,6 +160,7 @@ impl Standing {
             news: BTreeSet::new(),
             pass_on_at: None,
             ask_at: now.mono,
+            has_looked: false,
             report_at: now.mono.plus(FIRST_REPORT),
             compare_at: now.mono.plus(FIRST_COMPARE),
             counts: StandingCounts::default(),
@@ -286,19 +289,21 @@ impl Standing {
         changes
     }
 
-    /// An own testimony is signed.
+    /// An own testimony is signed. Those who watch the same relays are told: they count what is said ([STD-12]).
     pub(crate) fn signed(
         &mut self,
         context: &mut Context,
         now: Now,
         mut testimony: Testimony,
         signature: Signature,
+        out: &mut Effects,
     ) -> Changes {
         testimony.signature = signature;
         self.counts.testified += 1;
         let today = context.network.scale.epoch_of(now.unix);
         let mut changes = Changes::default();
         self.hear(context, now, today, &testimony, &mut changes);
+        self.tell_watchers(context, &testimony, out);
         changes
     }
 
@@ -407,7 +412,14 @@ impl Standing {
     fn ask(&mut self, context: &mut Context, now: Now, out: &mut Effects) {
         let scale = context.network.scale;
         let today = scale.epoch_of(now.unix);
-        self.ask_at = now.mono.plus(duty::pause(scale));
+        let mut pause = duty::pause(scale);
+        if !core::mem::replace(&mut self.has_looked, true) {
+            // Relays that start together do not look together.
+            let whole = u64::try_from(pause.as_millis()).unwrap_or(1).max(1);
+            let after = Duration::from_millis(context.rng.borrow_mut().next_u64() % whole);
+            pause = after.max(duty::PAUSE_MIN);
+        }
+        self.ask_at = now.mono.plus(pause);
         let me = context.me;
         context.said.speaks = self.heard.watchers(context, today, &me).are_enough();
         if !context.said.speaks {
@@ -426,16 +438,20 @@ impl Standing {
         }
         self.duties.retain(|id, _| members.find(id).is_some());
         let subjects: Vec<NodeId> = self.duties.keys().copied().collect();
-        let mut about = Vec::new();
-        for subject in subjects {
-            if let Some(duty) = self.duties.get_mut(&subject) {
+        for subject in &subjects {
+            if let Some(duty) = self.duties.get_mut(subject) {
                 let window = context.network.verdicts.suspend_window;
-                duty.convicted |= self.proofs.suspend(&subject, today, window);
+                duty.convicted |= self.proofs.suspend(subject, today, window);
                 if duty.look(now, scale) {
-                    out.send(subject, Message::Probe);
+                    out.send(*subject, Message::Probe);
                 }
             }
-            let words = self.news_of(context, today, &subject);
+        }
+        // Who hears of nobody has no link itself.
+        let alone = self.duties.values().all(Duty::is_missing);
+        let mut about = Vec::new();
+        for subject in subjects {
+            let words = self.news_of(context, today, &subject, alone);
             about.extend(words.map(|words| About { subject, words }));
         }
         testify(context, today, moment(context, now, today), &about, out);
@@ -479,20 +495,31 @@ impl Standing {
     }
 
     /// What is to be said about a subject that was not said.
-    fn news_of(&mut self, context: &Context, today: Epoch, subject: &NodeId) -> Option<Words> {
+    fn news_of(
+        &mut self,
+        context: &Context,
+        today: Epoch,
+        subject: &NodeId,
+        alone: bool,
+    ) -> Option<Words> {
         let words = self.words(context, today, subject, false)?;
-        let was_absent = context.said.absent.contains(subject);
         // What it said before a restart stands until it says something else.
         let before = self.heard.by(today, subject, &context.me);
         let duty = self.duties.get_mut(subject)?;
-        let is_new = match (duty.told.or(before), duty.absent) {
-            // It is not known yet whether that still holds.
-            (Some(told), None) => told.suspend != words.suspend,
-            (Some(told), _) => (told.absent, told.suspend) != (words.absent, words.suspend),
-            // In a new epoch those that were absent are to be spoken of again.
-            (None, Some(absent)) => absent || was_absent || words.suspend,
-            (None, None) => words.suspend,
-        };
+        let said = duty.told.or(before);
+        let is_away = context.said.absent.contains(subject);
+        let wronged = is_away && duty.absent == Some(false);
+        let waited = core::mem::replace(&mut duty.wronged, wronged) && wronged;
+        let mut is_new = said.is_some_and(|told| told.suspend) != words.suspend;
+        // Without an answer of any, or before it is known, nothing is said of who is there.
+        if let (Some(absent), false) = (duty.absent, alone) {
+            let found = Finding {
+                absent,
+                said: said.map(|told| told.absent),
+                waited,
+            };
+            is_new |= self.heard.is_wanting(context, today, subject, found);
+        }
         is_new.then(|| {
             duty.told = Some(words);
             words
@@ -554,28 +581,15 @@ impl Standing {
             return;
         }
         self.counts.heard += 1;
-        // Last words have a day to get everywhere.
-        let last = testimony.about.iter().all(|one| one.words.last);
-        if !last && self.news.len() < limits::NEWS_MAX {
-            self.news.insert(testimony.item());
-            self.pass_on_at.get_or_insert(now.mono.plus(PASS_ON_PAUSE));
-        }
         for subject in news {
             let place = (testimony.epoch, subject);
+            let before = context.said.counts_as(&subject);
             self.heard.judge(context, today, place, changes);
-        }
-    }
-
-    /// Tells a few members what is news.
-    fn pass_on(&mut self, context: &Context, out: &mut Effects) {
-        self.pass_on_at = None;
-        let news = core::mem::take(&mut self.news);
-        let proofs = news.iter().filter_map(|item| self.proofs.find(item));
-        let proofs: Vec<Proof> = proofs.cloned().collect();
-        let news = news.iter().filter_map(|item| self.heard.find(item));
-        let news: Vec<Testimony> = news.cloned().collect();
-        for partner in neighbours(context, NEWS_TOLD) {
-            self.tell(partner, &news, &proofs, out);
+            let after = context.said.counts_as(&subject);
+            if before != after {
+                let behind = self.heard.behind(today, &subject, (before, after));
+                self.is_news(context, now, behind);
+            }
         }
     }
 
@@ -592,6 +606,7 @@ impl Standing {
         self.counts.bytes += match &message {
             Message::ReconcileTestimonies(step) => 5 + step.ranges.len() as u64,
             Message::WantTestimonies(items) => 2 + 32 * items.len() as u64,
+            Message::Heads(some) => 3 + (ITEM_HEAD_BYTES * some.heads.len()) as u64,
             Message::Proof(proof) => proof.bytes().len() as u64,
             Message::Testimonies(some) => testimonies_bytes(some),
             Message::Tallies(some) => 2 + (Tally::BYTES * some.len()) as u64,
@@ -639,10 +654,6 @@ fn testimonies_bytes(testimonies: &[Testimony]) -> u64 {
 
 /// Minutes between two comparisons of testimonies that a relay opens ([STD-5]).
 const COMPARE_MINUTES: u64 = 30;
-/// Relays to whom news is passed on; who is left out hears of it from the next comparison.
-const NEWS_TOLD: usize = 3;
-/// News waits so long for more to go with it.
-const PASS_ON_PAUSE: Duration = Duration::from_secs(1);
 /// A relay that has just started first learns who is there.
 const FIRST_COMPARE: Duration = Duration::from_secs(5);
 /// Nothing was found before that.

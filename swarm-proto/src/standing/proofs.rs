@@ -11,7 +11,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use super::{Changes, PASS_ON_PAUSE, Standing};
+use super::{Changes, Standing};
 use crate::context::Context;
 use crate::effects::{Effects, PlotTicket};
 use crate::id::NodeId;
@@ -279,10 +279,7 @@ impl Standing {
         };
         let since = self.proofs.since_of(&item).unwrap_or(today);
         changes.convicted.push(Conviction { since, proof });
-        if self.news.len() < limits::NEWS_MAX {
-            self.news.insert(item);
-            self.pass_on_at.get_or_insert(now.mono.plus(PASS_ON_PAUSE));
-        }
+        self.is_news(context, now, [item]);
         if self.proofs.expelled(&subject).is_some() && context.said.expelled.insert(subject) {
             context.view.expel(subject, expelled_in(today));
             changes.expelled.push(subject);

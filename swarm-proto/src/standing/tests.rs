@@ -49,9 +49,9 @@ fn a_relay_that_died_is_absent_for_all_and_back_when_it_answers() {
     rig.advance(HOUR);
     assert!(absent(&rig).iter().all(|count| *count == 0));
     rig.nodes[3].up = false;
-    rig.advance(Duration::from_secs(60 * 18));
+    rig.advance(Duration::from_secs(60 * 14));
     assert!(absent(&rig).iter().all(|count| *count == 0), "too early");
-    rig.advance(Duration::from_secs(60 * 12));
+    rig.advance(Duration::from_secs(60 * 46));
     assert!(
         absent(&rig).iter().all(|count| *count == 1),
         "{:?}",
@@ -129,8 +129,8 @@ fn a_relay_that_is_there_in_three_hours_of_five_is_replaced_where_it_holds_and_l
             assert!(seen.holds && !seen.rare, "{by} of {of}");
         }
     }
-    // A week and a half of being there, and it is one of them again.
-    for _ in 0..11 {
+    // Two weeks of being there, and it is one of them again.
+    for _ in 0..14 {
         next_epoch(&mut rig);
     }
     let seen = verdict(&rig, 0, rare);
@@ -235,6 +235,222 @@ fn a_quarter_of_lying_watchers_removes_nobody() {
             assert!(node.relay.judgement(&id).holds);
         }
     }
+}
+
+/// What the watchers of relay 7 say of it, one after another, and what comes of it at relay 0.
+struct Hearing {
+    rig: Rig,
+    context: Context,
+    heard: Heard,
+    today: Epoch,
+    watchers: Vec<usize>,
+    number: u16,
+}
+
+impl Hearing {
+    fn new() -> Self {
+        let mut rig = watched(20);
+        rig.advance(HOUR);
+        let context = rig.view_of(0);
+        let today = rig.network.scale.epoch_of(rig.now.unix);
+        let eligible = context.view.eligible(&rig.network, today);
+        let watchers = Watchers::of(&rig.network, &eligible, &rig.nodes[7].key.node_id());
+        let watchers: Vec<usize> = watchers.ids().iter().map(|id| rig.index(id)).collect();
+        assert_eq!(watchers.len(), 15);
+        let heard = Heard::default();
+        Self {
+            rig,
+            context,
+            heard,
+            today,
+            watchers,
+            number: 1,
+        }
+    }
+
+    /// Some of the watchers say this; whether the relay counts as absent after that.
+    fn say(&mut self, who: core::ops::Range<usize>, absent: bool) -> bool {
+        let id = self.rig.nodes[7].key.node_id();
+        let words = Words {
+            absent,
+            ..Words::default()
+        };
+        for watcher in &self.watchers[who] {
+            self.number += 1;
+            let mut said = testimony(&self.rig, *watcher, 7, words);
+            said.number = self.number;
+            let news = self.heard.hear(&self.context, self.today, &said);
+            assert_eq!(news, [id]);
+            let mut changes = Changes::default();
+            let place = (self.today, id);
+            self.heard
+                .judge(&mut self.context, self.today, place, &mut changes);
+        }
+        self.context.said.absent.contains(&id)
+    }
+
+    /// Whether a watcher that found this is to say so.
+    fn is_wanting(&mut self, absent: bool, said: Option<bool>, waited: bool) -> bool {
+        let id = self.rig.nodes[7].key.node_id();
+        let found = Finding {
+            absent,
+            said,
+            waited,
+        };
+        self.heard.is_wanting(&self.context, self.today, &id, found)
+    }
+}
+
+/// [STD-12]
+#[test]
+fn a_watcher_is_silent_where_enough_have_spoken_and_speaks_when_they_take_it_back() {
+    let mut hearing = Hearing::new();
+    assert!(hearing.is_wanting(true, None, false));
+    assert!(
+        !hearing.is_wanting(true, Some(true), false),
+        "it has said so"
+    );
+    assert!(hearing.say(0..9, true));
+    assert!(hearing.is_wanting(true, None, false));
+    hearing.say(9..10, true);
+    assert!(!hearing.is_wanting(true, None, false), "ten have said it");
+    assert!(!hearing.is_wanting(true, Some(false), false));
+    // Three of them lied, and want others to have been silent for it.
+    assert!(hearing.say(0..3, false), "it is away for all the same");
+    assert!(hearing.is_wanting(true, None, false));
+    assert!(hearing.is_wanting(true, Some(false), false));
+    // It is back: first those speak who called it absent.
+    assert!(hearing.is_wanting(false, Some(true), false));
+    assert!(!hearing.is_wanting(false, Some(false), true));
+    assert!(!hearing.is_wanting(false, None, false));
+    assert!(hearing.is_wanting(false, None, true), "nobody else did");
+    assert!(hearing.say(3..5, false));
+    assert!(!hearing.say(5..6, false), "four are left");
+    assert!(!hearing.is_wanting(false, Some(true), true));
+    assert!(!hearing.is_wanting(false, None, true));
+}
+
+/// [STD-9] [STD-12]: what was not taken back and a fifth that lies make no quorum together, and more make one only until
+/// the others have been asked.
+#[test]
+fn words_that_were_left_standing_and_a_fifth_of_liars_call_nobody_absent() {
+    let mut hearing = Hearing::new();
+    assert!(hearing.say(0..8, true));
+    assert!(hearing.say(0..3, false) && !hearing.say(3..4, false));
+    assert!(!hearing.say(12..15, true), "seven");
+    assert!(hearing.is_wanting(false, Some(true), false));
+    assert!(hearing.say(11..12, true), "a fourth liar");
+    assert!(hearing.is_wanting(false, Some(true), false));
+    assert!(hearing.say(4..7, false), "five are left");
+    assert!(
+        !hearing.say(7..8, false),
+        "as soon as the honest have spoken"
+    );
+    // A fifth that lies does not bring back who is away.
+    let mut hearing = Hearing::new();
+    assert!(hearing.say(0..8, true) && hearing.say(0..3, false));
+}
+
+/// [STD-12]: a new epoch knows nothing of what the last one said; who was away is away until a quorum finds it there.
+#[test]
+fn in_a_new_epoch_a_relay_is_away_until_a_quorum_says_otherwise() {
+    let mut hearing = Hearing::new();
+    let id = hearing.rig.nodes[7].key.node_id();
+    hearing.context.said.absent.insert(id);
+    assert!(
+        hearing.is_wanting(true, None, false),
+        "nobody said so today"
+    );
+    assert!(hearing.is_wanting(false, None, false), "nor took it back");
+    assert!(hearing.say(0..3, true) && hearing.say(3..10, false));
+    assert!(!hearing.say(10..11, false));
+    assert!(!hearing.is_wanting(false, None, true));
+}
+
+/// [STD-12]
+#[test]
+fn who_holds_nothing_is_not_called_absent() {
+    let mut hearing = Hearing::new();
+    let stranger = NodeId([9; 32]);
+    let found = Finding {
+        absent: true,
+        said: None,
+        waited: false,
+    };
+    let (context, today) = (&hearing.context, hearing.today);
+    assert!(!hearing.heard.is_wanting(context, today, &stranger, found));
+    let known = hearing.rig.nodes[8].key.node_id();
+    assert!(hearing.heard.is_wanting(context, today, &known, found));
+}
+
+/// [STD-12]: thirty words without it.
+#[test]
+fn an_absence_takes_about_half_of_its_watchers_words() {
+    let mut rig = watched(20);
+    rig.advance(HOUR);
+    let words = |rig: &Rig| -> u64 {
+        let all = rig.nodes.iter();
+        all.map(|node| node.relay.standing().testified).sum()
+    };
+    let before = words(&rig);
+    for node in [3, 4] {
+        rig.nodes[node].up = false;
+        rig.advance(HOUR);
+        assert_eq!(absent(&rig), [1; 19]);
+        rig.nodes[node].up = true;
+        rig.advance(HOUR);
+        assert_eq!(absent(&rig), [0; 20]);
+    }
+    let said = words(&rig) - before;
+    assert!((28..=40).contains(&said), "{said}");
+}
+
+/// [STD-12]
+#[test]
+fn a_relay_that_hears_of_nobody_blames_nobody() {
+    let mut rig = watched(20);
+    rig.advance(HOUR);
+    let before = rig.nodes[3].relay.standing().testified;
+    let parted = (0..20).filter(|other| *other != 3);
+    for other in parted {
+        rig.cut.extend([(3, other), (other, 3)]);
+    }
+    rig.advance(HOUR);
+    assert_eq!(absent(&rig)[3], 0);
+    rig.cut.clear();
+    rig.advance(HOUR);
+    assert_eq!(rig.nodes[3].relay.standing().testified, before);
+    assert_eq!(absent(&rig), [0; 20]);
+}
+
+/// [STD-5] [STD-13]: the words behind an absence come to each relay once or twice, and not thrice.
+#[test]
+fn news_is_asked_for_by_those_who_lack_it() {
+    let mut rig = watched(40);
+    rig.advance(HOUR);
+    rig.sent.clear();
+    rig.nodes[3].up = false;
+    rig.advance(Duration::from_secs(60 * 25));
+    let know: u64 = absent(&rig).iter().sum();
+    assert!(know >= 36, "{know} of 39, before most have compared");
+    let eligible = {
+        let context = rig.view_of(0);
+        let today = rig.network.scale.epoch_of(rig.now.unix);
+        context.view.eligible(&rig.network, today)
+    };
+    let watchers = Watchers::of(&rig.network, &eligible, &rig.nodes[3].key.node_id());
+    let watches = |at: usize| watchers.ids().contains(&rig.nodes[at].key.node_id());
+    let (mut came, mut offered) = (0, 0);
+    for (_, to, message) in rig.sent.iter().filter(|(_, to, _)| !watches(*to)) {
+        match message {
+            Message::Testimonies(some) => came += some.len(),
+            Message::Heads(heads) if !heads.wanted => offered += heads.heads.len(),
+            _ => assert!(*to < 40),
+        }
+    }
+    // Eight words for nearly each of 24 relays, and a few that two were asked for.
+    assert!((21 * 8..24 * 14).contains(&came), "{came}");
+    assert!(offered > came, "{offered} {came}");
 }
 
 /// [STD-5]

@@ -54,6 +54,19 @@ impl Watchers {
         share(self.ids.len(), 11)
     }
 
+    /// So few may go on calling a relay absent that is back: a fifth of all, who lie, makes no quorum with them
+    /// ([STD-9]).
+    pub fn stale_max(&self) -> usize {
+        let liars = self.ids.len() / 5;
+        self.quorum().saturating_sub(1 + liars)
+    }
+
+    /// How many say the same before the others need not say it too: lists differ, and not everybody counts each of
+    /// them ([STD-12]).
+    pub fn ample(&self) -> usize {
+        self.quorum().saturating_add(SPARE)
+    }
+
     /// Those to whom a relay reports about the subject: a few where there are many reporters ([STD-6]).
     pub fn told_by(&self, network: &Network, reporter: &NodeId, epoch: Epoch) -> Vec<NodeId> {
         let rank = |watcher: &NodeId| {
@@ -77,6 +90,8 @@ fn share(of: usize, fifteenths: usize) -> usize {
     of.saturating_mul(fifteenths).div_ceil(FULL)
 }
 
+/// Watchers that say the same beyond a quorum.
+const SPARE: usize = 2;
 /// Fewer watchers than this do not speak for the network.
 pub const WATCHERS_MIN: usize = 8;
 /// Watchers of a relay in a large network.

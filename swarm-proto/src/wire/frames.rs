@@ -16,7 +16,7 @@ use crate::members::NAME_BYTES;
 use crate::pledge::PAGE_TAG_BYTES;
 use crate::wire::kind;
 use crate::wire::members::{NAMES_IN_ROSTER_PART_MAX, RECORDS_IN_LIST_PART_MAX};
-use crate::wire::standing::{Tally, Testimony};
+use crate::wire::standing::{ITEM_HEAD_BYTES, Tally, Testimony};
 
 /// The type of a frame; its number, one of [`kind`], is the first field of every frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +66,8 @@ pub enum FrameKind {
     ReconcileTestimonies = kind::RECONCILE_TESTIMONIES,
     /// Items whose testimonies are wanted.
     WantTestimonies = kind::WANT_TESTIMONIES,
+    /// How the items of testimonies begin.
+    Heads = kind::HEADS,
     /// What watchers said.
     Testimonies = kind::TESTIMONIES,
     /// What a relay found, for watchers.
@@ -102,7 +104,7 @@ pub enum Way {
 
 impl FrameKind {
     /// Every type, in the order of its number.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Hello,
         Self::Refusal,
         Self::Reconcile,
@@ -110,6 +112,7 @@ impl FrameKind {
         Self::Records,
         Self::ReconcileTestimonies,
         Self::WantTestimonies,
+        Self::Heads,
         Self::Testimonies,
         Self::Tallies,
         Self::Here,
@@ -153,6 +156,7 @@ impl FrameKind {
             }
             Self::Want => 1 + 2 + 32 * IDS_PER_MESSAGE_MAX,
             Self::WantTestimonies => 2 + 32 * IDS_PER_MESSAGE_MAX,
+            Self::Heads => 1 + 2 + ITEM_HEAD_BYTES * IDS_PER_MESSAGE_MAX,
             Self::Records => RECORDS_BYTES_MAX,
             Self::ListAsk => 32 + 4,
             Self::ListPart => 32 + 4 + 4 + 2 + RECORDS_IN_LIST_PART_MAX * RECORD_WITH_KEYS_BYTES,
@@ -232,6 +236,7 @@ impl FrameKind {
             | Self::Sweep
             | Self::ReconcileTestimonies
             | Self::WantTestimonies
+            | Self::Heads
             | Self::Testimonies
             | Self::Tallies
             | Self::Here
@@ -342,6 +347,7 @@ mod tests {
             (0x0207, 26_626),
             (0x0208, 0),
             (0x0209, 40_837),
+            (0x020a, 8_195),
             (0x0210, 36),
             (0x0211, 35_064),
             (0x0212, 40),
@@ -395,7 +401,7 @@ mod tests {
         };
         assert_eq!(
             (relay(Way::Ask), relay(Way::Answer), relay(Way::Tell)),
-            (10, 10, 18)
+            (10, 10, 19)
         );
     }
 }

@@ -30,7 +30,7 @@ use members::{ListAsk, ListPart, Reconcile, RecordWithKeys, RosterAsk, RosterPar
 use pledge::{Challenge, ChallengeAnswer};
 use proof::Proof;
 use refusal::Refusal;
-use standing::{Tally, Testimony};
+use standing::{Heads, Tally, Testimony};
 use sweeps::Sweep;
 
 /// Everything that machines say to each other.
@@ -70,6 +70,8 @@ pub enum Message {
     ReconcileTestimonies(Reconcile),
     /// A relay wants the testimonies behind these items.
     WantTestimonies(Vec<[u8; 32]>),
+    /// A relay has testimonies that are new to it, or wants some.
+    Heads(Heads),
     /// What watchers said.
     Testimonies(Vec<Testimony>),
     /// What a relay found about those that the other watches.
@@ -128,6 +130,7 @@ impl Message {
             Self::Sweep(_) => kind::SWEEP,
             Self::ReconcileTestimonies(_) => kind::RECONCILE_TESTIMONIES,
             Self::WantTestimonies(_) => kind::WANT_TESTIMONIES,
+            Self::Heads(_) => kind::HEADS,
             Self::Testimonies(_) => kind::TESTIMONIES,
             Self::Tallies(_) => kind::TALLIES,
             Self::Proof(_) => kind::PROOF,
@@ -183,6 +186,7 @@ impl Message {
             kind::SWEEP => Self::Sweep(Sweep::decode(reader)?),
             kind::RECONCILE_TESTIMONIES => Self::ReconcileTestimonies(Reconcile::decode(reader)?),
             kind::WANT_TESTIMONIES => Self::WantTestimonies(decode_items(reader)?),
+            kind::HEADS => Self::Heads(Heads::decode(reader)?),
             kind::TESTIMONIES => {
                 let count = reader.count("testimonies", limits::TESTIMONIES_PER_MESSAGE_MAX)?;
                 let all = (0..count).map(|_| Testimony::decode(reader));
@@ -239,6 +243,7 @@ impl Message {
                 encode_items(&want.items, &mut writer);
             }
             Self::WantTestimonies(items) => encode_items(items, &mut writer),
+            Self::Heads(heads) => heads.encode(&mut writer),
             Self::Records(records) => members::encode_records(records, &mut writer),
             Self::ListAsk(ask) => ask.encode(&mut writer),
             Self::ListPart(part) => part.encode(&mut writer),
@@ -304,6 +309,8 @@ pub mod kind {
     pub const HERE: u16 = 0x0208;
     /// What convicts a relay by itself.
     pub const PROOF: u16 = 0x0209;
+    /// How the items of testimonies begin that are news, or wanted.
+    pub const HEADS: u16 = 0x020a;
     /// The member list is wanted.
     pub const LIST_ASK: u16 = 0x0210;
     /// A part of it.

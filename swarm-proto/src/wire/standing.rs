@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use crate::crypto::{Crypto, Label, Signature, statement};
 use crate::hash;
 use crate::id::{NetworkId, NodeId, NodeKey};
+use crate::limits;
 use crate::time::Epoch;
 use crate::wire::codec::{Malformed, Reader, Writer};
 
@@ -22,6 +23,15 @@ pub struct Testimony {
     pub about: Vec<About>,
     /// By the watcher.
     pub signature: Signature,
+}
+
+/// How the items of testimonies begin, which are told before the testimonies themselves ([STD-13]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// Whether they are wanted; otherwise the sender has them, and they were news to it.
+    pub wanted: bool,
+    /// The first bytes of each item.
+    pub heads: Vec<[u8; ITEM_HEAD_BYTES]>,
 }
 
 /// What a watcher says about one relay.
@@ -96,6 +106,25 @@ impl Past {
             (term, _) => term.min(Self::TERM_MAX),
         };
         writer.u8(self.history).u8(said).u8(self.times);
+    }
+}
+
+impl Heads {
+    pub(crate) fn encode(&self, writer: &mut Writer) {
+        writer.u8(u8::from(self.wanted)).count(self.heads.len());
+        for head in &self.heads {
+            writer.put(head);
+        }
+    }
+
+    pub(crate) fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let wanted = reader.flag("wanted")?;
+        let count = reader.count("heads", limits::IDS_PER_MESSAGE_MAX)?;
+        let heads = (0..count).map(|_| reader.array("head"));
+        Ok(Self {
+            wanted,
+            heads: heads.collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -272,3 +301,6 @@ const ABSENT: u8 = 1;
 const LAST: u8 = 2;
 const SUSPEND: u8 = 4;
 const UNKNOWN: u8 = 255;
+
+/// Bytes of an item that are told before its testimony is asked for.
+pub const ITEM_HEAD_BYTES: usize = 8;

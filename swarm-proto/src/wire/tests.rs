@@ -434,6 +434,7 @@ fn messages_are_those_of_the_vectors() {
         "sweep-listing",
         "reconcile-testimonies",
         "want-testimonies",
+        "heads",
         "testimonies",
         "tallies",
         "proof-pledge",

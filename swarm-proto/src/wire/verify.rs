@@ -87,6 +87,7 @@ impl Judge<'_> {
                 | Message::Probe
                 | Message::ReconcileTestimonies(_)
                 | Message::WantTestimonies(_)
+                | Message::Heads(_)
                 | Message::Tallies(_)
                 | Message::Here
                 | Message::Challenge(_),

@@ -27,7 +27,7 @@ use crate::wire::members::{
 use crate::wire::pledge::{Challenge, ChallengeAnswer};
 use crate::wire::proof::Proof;
 use crate::wire::refusal::Refusal;
-use crate::wire::standing::{About, Tally, Testimony, Words};
+use crate::wire::standing::{About, Heads, Tally, Testimony, Words};
 use crate::wire::sweeps::{Listing, Open, Reply, Step, Sweep};
 
 pub(super) fn keys(byte: u8) -> MailboxKeys {
@@ -352,6 +352,10 @@ pub(super) fn every_message(byte: u8, count: usize, size: SizeClass) -> Vec<Mess
             ranges: Bytes::from(vec![byte; count]),
         }),
         Message::WantTestimonies(vec![[byte; 32]; count]),
+        Message::Heads(Heads {
+            wanted: byte % 2 == 1,
+            heads: vec![[byte; 8]; count],
+        }),
         Message::Testimonies(vec![
             testimony(byte);
             count.min(limits::TESTIMONIES_PER_MESSAGE_MAX)
