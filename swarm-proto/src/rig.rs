@@ -660,4 +660,4 @@ fn all_of(relay: &Relay) -> Message {
 /// The seed of the correspondent's mailbox ([`owner`]).
 pub(crate) const PERSON: u8 = 77;
 const REPLY_KEY_HASH: [u8; 32] = [5; 32];
-const STEPS_MAX: usize = 20_000;
+const STEPS_MAX: usize = 50_000;
