@@ -11,6 +11,7 @@ use swarm_proto::envelope::SizeClass;
 use swarm_proto::limits;
 use swarm_proto::wire::Message;
 
+use crate::host::Host;
 use crate::road::Asker;
 use crate::world::World;
 
@@ -28,6 +29,8 @@ pub struct Costs {
 pub enum What {
     /// A message between relays, by its type on the wire.
     Message(u16),
+    /// What a watcher says before the epoch is over, as it tells it itself: to the other watchers.
+    Word,
     /// Onions and answers of personas.
     Persona,
 }
@@ -81,7 +84,17 @@ impl World {
 
     pub(crate) fn weigh_told(&mut self, from: u32, to: u32, message: &Message) {
         if let Some(costs) = &mut self.costs {
-            let what = What::Message(message.kind());
+            let own = self.hosts.get(from as usize).map(Host::id);
+            let what = match message {
+                Message::Testimonies(some)
+                    if some.iter().all(|one| {
+                        one.number != u16::MAX && Some(one.watcher.node_id()) == own
+                    }) =>
+                {
+                    What::Word
+                }
+                _ => What::Message(message.kind()),
+            };
             costs.add(what, self.clock, (from, to), message.encode().len());
         }
     }

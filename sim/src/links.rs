@@ -52,6 +52,7 @@ pub struct Links {
     latency: Latency,
     loss_per_million: u32,
     apart: BTreeSet<Node>,
+    alone: BTreeSet<Node>,
 }
 
 impl Links {
@@ -61,6 +62,7 @@ impl Links {
             latency,
             loss_per_million,
             apart: BTreeSet::new(),
+            alone: BTreeSet::new(),
         }
     }
 
@@ -78,7 +80,13 @@ impl Links {
 
     /// Whether the network lets them talk.
     pub fn joins(&self, one: Node, other: Node) -> bool {
-        self.apart.contains(&one) == self.apart.contains(&other)
+        let reached = |node: &Node| one == other || !self.alone.contains(node);
+        self.apart.contains(&one) == self.apart.contains(&other) && reached(&one) && reached(&other)
+    }
+
+    /// Cuts each of these off from everybody, and nobody else.
+    pub fn isolate(&mut self, nodes: impl IntoIterator<Item = Node>) {
+        self.alone = nodes.into_iter().collect();
     }
 
     /// Cuts these off from all others.
@@ -86,9 +94,10 @@ impl Links {
         self.apart = nodes.into_iter().collect();
     }
 
-    /// Ends the partition.
+    /// Ends the partition, and lets everybody be reached.
     pub fn heal(&mut self) {
         self.apart.clear();
+        self.alone.clear();
     }
 
     /// Changes how many messages of a million are lost.
@@ -113,6 +122,10 @@ mod tests {
         assert!(links.joins(Node::Relay(3), Node::Relay(2)));
         links.heal();
         assert!(links.joins(Node::Relay(1), Node::Relay(2)));
+        links.isolate([Node::Relay(1), Node::Relay(2)]);
+        assert!(!links.joins(Node::Relay(1), Node::Relay(2)));
+        assert!(!links.joins(Node::Relay(3), Node::Relay(2)));
+        assert!(links.joins(Node::Relay(3), Node::Relay(4)));
     }
 
     #[test]

@@ -276,7 +276,12 @@ impl World {
         self.links.cut_off(nodes);
     }
 
-    /// Ends the partition.
+    /// Cuts each of these off from everybody, and nobody else.
+    pub fn isolate(&mut self, nodes: impl IntoIterator<Item = Node>) {
+        self.links.isolate(nodes);
+    }
+
+    /// Ends the partition, and lets everybody be reached.
     pub fn heal(&mut self) {
         self.links.heal();
     }

@@ -1,9 +1,11 @@
 //! What it takes to keep the promise: bytes of a relay's day at 2,000 relays, from what machines say here.
 //!
-//! Two worlds are measured. In one there is no mail: member list, watchers and personas. Its costs grow with the
+//! Three worlds are measured. In one there is no mail: member list, watchers and personas. Its costs grow with the
 //! number of members where lists are compared and passed on, and not at all where each relay has the same
-//! duties. In the other, relays keep cells for each other, and each pair is told of as many copies an hour as in the
-//! reference network: it says what a comparison and a sweep take, of which a reference relay has a known number.
+//! duties. In another, relays cannot be reached for a while, one after the other, half as often as in the whole reference
+//! network: it says what an absence takes. In the last, relays keep cells for each other, and each pair is told of as many
+//! copies an hour as in the reference network: it says what a comparison and a sweep take, of which a reference relay
+//! has a known number.
 //! `POSTE_SIM_RELAYS` sets the size of the first world: with 2,000 nothing of it is extrapolated.
 #![allow(
     clippy::unwrap_used,
@@ -17,8 +19,10 @@ mod common;
 use std::time::Duration;
 
 use common::*;
+use poste_sim::chance::Chance;
 use poste_sim::costs::{Cost, FRAME_OVERHEAD_BYTES, HANDSHAKE_BYTES, What};
-use poste_sim::{Scenario, World};
+use poste_sim::links::Node;
+use poste_sim::{RelayNo, Scenario, World};
 use swarm_proto::envelope::ExpiryClass;
 use swarm_proto::wire::kind;
 
@@ -32,6 +36,19 @@ const DEPOSITS: f64 = 5_000_000.0;
 /// What the design allows for all of it, in bytes a day, and the tolerance.
 const BUDGET: f64 = 15e6;
 const TOLERANCE: f64 = 1.3;
+
+/// How often in a day a relay of it that holds mail is away: once in five days (`docs/experiments/costs.md`).
+const ABSENCES: f64 = 0.2;
+/// How long a relay is away here, and how soon after it another one goes.
+const AWAY: Duration = Duration::from_secs(2_400);
+const BETWEEN: Duration = Duration::from_secs(431);
+/// All that tells of absences.
+const OF_WATCHERS: [u16; 4] = [
+    kind::RECONCILE_TESTIMONIES,
+    kind::WANT_TESTIMONIES,
+    kind::HEADS,
+    kind::TESTIMONIES,
+];
 
 /// A day's bytes of one relay of the reference network.
 struct Line {
@@ -73,10 +90,10 @@ fn days_counted(world: &World) -> f64 {
     (world.elapsed() - since).as_secs_f64() / 86_400.0
 }
 
-fn of_personas(world: &World) -> Cost {
-    let personas = world.costs().unwrap().by();
-    let personas = personas.filter(|(what, _)| *what == What::Persona);
-    personas.map(|(_, cost)| cost).next().unwrap()
+fn of(world: &World, what: What) -> Cost {
+    let all = world.costs().unwrap().by();
+    let cost = all.filter(|(one, _)| *one == what).map(|(_, cost)| cost);
+    cost.last().unwrap_or_default()
 }
 
 /// Two weeks after their start: what those of a whole network do in a day, as one relay's.
@@ -94,7 +111,7 @@ fn old_personas() -> Cost {
     let before = readings(&world);
     world.count_costs();
     world.run_for(hours(48));
-    let cost = of_personas(&world);
+    let cost = of(&world, What::Persona);
     let days = 2 * u64::from(relays);
     let read = (readings(&world) - before) / days;
     println!("personas two weeks old make {read} readings a day");
@@ -117,10 +134,7 @@ fn without_mail(relays: u32) -> Vec<Line> {
     let done = world.run_while_not(hours(12), |world| everybody_knows(world, known));
     assert!(done, "the world did not settle");
     // Watchers that were drawn while few relays were known have done their duty by then.
-    let today = world.network().scale.epoch_of(world.unix());
-    world.run_while_not(hours(30), |world| {
-        world.network().scale.epoch_of(world.unix()) > today
-    });
+    next_epoch(&mut world);
     world.run_for(hours(3));
     world.count_costs();
     world.run_for(hours(24));
@@ -128,7 +142,7 @@ fn without_mail(relays: u32) -> Vec<Line> {
     let each = 1.0 / f64::from(relays) / days_counted(&world);
     let grown = RELAYS / f64::from(relays);
     // In the first days few letters are old enough to be read: what old personas do is asked of a small world.
-    let (young, old) = (of_personas(&world), old_personas());
+    let (young, old) = (of(&world, What::Persona), old_personas());
     let share = young.opened as f64 / young.frames as f64;
     let old = Cost {
         opened: (old.frames as f64 * share) as u64,
@@ -165,7 +179,7 @@ fn without_mail(relays: u32) -> Vec<Line> {
         ),
         line(
             "watchers: testimonies",
-            sum(&world, &[kind::TESTIMONIES, kind::PROOF]),
+            sum(&world, &[kind::HEADS, kind::TESTIMONIES, kind::PROOF]),
             each,
             grown,
         ),
@@ -183,6 +197,78 @@ fn without_mail(relays: u32) -> Vec<Line> {
         ),
         line("personas", old, 1.0, 1.0),
     ]
+}
+
+/// What it takes that relays go and come back, beyond what a calm day takes.
+fn with_absences(relays: u32) -> Vec<Line> {
+    let mut scenario = Scenario::calm(4, relays, 0);
+    scenario.watchers = 15;
+    scenario.weigh_messages = false;
+    let mut world = settled(scenario);
+    next_epoch(&mut world);
+    // Last words of the epoch before have got around, and the next one does not end.
+    world.run_for(hours(4));
+    world.count_costs();
+    world.run_for(hours(9));
+    let calm = sum(&world, &OF_WATCHERS);
+    world.count_costs();
+    let absences = come_and_go(&mut world, hours(9));
+    let more = less(sum(&world, &OF_WATCHERS), calm);
+    let words = of(&world, What::Word);
+    no_faults(&mut world, 4, 60_000);
+    // All of them hear of each absence; its watchers are as many in a network of any size.
+    let in_all = 1.0 / f64::from(absences);
+    let each = in_all / f64::from(relays);
+    let (one, told) = (line("", more, each, 1.0), line("", words, in_all, 1.0));
+    println!(
+        "{relays} relays, {absences} absences: each takes {:.0} bytes of every relay, and {:.0} of its watchers together",
+        one.all, told.all
+    );
+    assert!(
+        absences > 50 && one.frames > 1.0 && one.bytes > 1.0,
+        "{absences}"
+    );
+    let wanted = RELAYS * ABSENCES;
+    vec![
+        line("absences: passed on", more, each * wanted, 1.0),
+        line("absences: among watchers", words, in_all * ABSENCES, 1.0),
+    ]
+}
+
+fn less(all: Cost, calm: Cost) -> Cost {
+    Cost {
+        frames: all.frames.saturating_sub(calm.frames),
+        bytes: all.bytes.saturating_sub(calm.bytes),
+        opened: all.opened.saturating_sub(calm.opened),
+    }
+}
+
+/// Every so often another relay cannot be reached for a while; how many times that was.
+fn come_and_go(world: &mut World, time: Duration) -> u32 {
+    let mut chance = Chance::new(4, "absences", 0);
+    let relays = world.relays().count() as u64;
+    let (start, mut absences) = (world.elapsed(), 0);
+    let mut away: Vec<(RelayNo, Duration)> = Vec::new();
+    while world.elapsed() - start < time {
+        let now = world.elapsed();
+        away.retain(|(_, until)| *until > now);
+        let relay = RelayNo(u32::try_from(chance.below(relays)).unwrap());
+        if !away.iter().any(|(one, _)| *one == relay) {
+            away.push((relay, now + AWAY));
+            absences += 1;
+        }
+        world.isolate(away.iter().map(|(relay, _)| Node::Relay(relay.0)));
+        world.run_for(BETWEEN);
+    }
+    world.heal();
+    absences
+}
+
+fn next_epoch(world: &mut World) {
+    let today = world.network().scale.epoch_of(world.unix());
+    world.run_while_not(hours(30), |world| {
+        world.network().scale.epoch_of(world.unix()) > today
+    });
 }
 
 /// Copies of cells: comparisons and sweeps.
@@ -257,6 +343,7 @@ fn a_relays_day_in_a_network_of_2000_takes_at_most_1_3_times_the_budget() {
     } else {
         (24, hours(5))
     };
+    lines.extend(with_absences(relays.max(60)));
     lines.extend(with_mail(few, time));
     println!(
         "| a day of one relay of 2,000 | frames | their bytes | links opened | MB on the line |"
