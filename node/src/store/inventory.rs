@@ -64,14 +64,16 @@ pub(super) fn of(
     items_max: usize,
 ) -> Result<StoreDone, StoreFailure> {
     let found = walk(source, catalog, epoch, cells, cell_bits, items_max)?;
-    let held = |found: Vec<(Held, Option<Place>)>| found.into_iter().map(|(held, _)| held);
+    let held = |found: Vec<Living>| found.into_iter().map(|(held, _)| held);
     Ok(found.map_or(StoreDone::Failed, |found| {
         StoreDone::Inventory(held(found).collect())
     }))
 }
 
-/// What lives in `cells` of `epoch`, by its item, and where each envelope's row is; nothing if there is more than
-/// `items_max` of it.
+/// Something that lives, and where its row is if it is an envelope.
+type Living = (Held, Option<Place>);
+
+/// What lives in `cells` of `epoch`, by its item; nothing if there is more than `items_max` of it.
 fn walk(
     source: &mut impl Source,
     catalog: &Catalog,
@@ -79,7 +81,7 @@ fn walk(
     cells: &[Cell],
     cell_bits: u8,
     items_max: usize,
-) -> Result<Option<Vec<(Held, Option<Place>)>>, StoreFailure> {
+) -> Result<Option<Vec<Living>>, StoreFailure> {
     let mut found = Found {
         catalog,
         epoch,
@@ -163,7 +165,7 @@ struct Found<'a> {
     cells: &'a [Cell],
     cell_bits: u8,
     items_max: usize,
-    held: Vec<(Held, Option<Place>)>,
+    held: Vec<Living>,
     tombstones: Vec<(MailboxAddress, Tombstone)>,
     cards: Vec<(MailboxAddress, Held)>,
 }
