@@ -206,7 +206,11 @@ impl Correspondent {
         let mut ids = Vec::new();
         for epoch in first.0..=self.epoch().0 {
             let fetched = self.fetch(Epoch(epoch)).await;
-            let fetched = fetched.unwrap_or_else(|why| panic!("epoch {epoch}: {why:?}"));
+            let fetched = fetched.unwrap_or_else(|why| {
+                let members = self.members.borrow().as_ref().map_or(0, |list| list.len());
+                let pinned = self.pinned.borrow().clone();
+                panic!("epoch {epoch}: {why:?}, of {members} members, by {pinned:?}")
+            });
             ids.extend(fetched.envelopes.iter().map(Envelope::id));
         }
         ids
