@@ -175,7 +175,7 @@ impl Client {
         if !self.ready && is_there && self.lists.loaded.is_none() {
             self.list_loaded(now, out);
         }
-        let again = if self.ready && (!self.lists.differ || self.has_guard()) {
+        let again = if self.may_ask() {
             self.lists.vain = 0;
             self.network.scale.minutes(LIST_MINUTES).max(LIST_RETRY)
         } else {
@@ -289,6 +289,8 @@ impl Client {
             }));
             if !self.ready && !self.has_guard() {
                 self.lists.forget_answers();
+                // Those that answered before may have agreed.
+                self.lists.loaded = None;
                 return;
             }
         }
@@ -347,6 +349,11 @@ impl Client {
         if pinned.renew(&snapshot, &guards, &self.network, now.unix, &mut self.rng) {
             out.push(Effect::Report(Event::Pinned(self.pinned.clone())));
         }
+    }
+
+    /// Whether relays can be asked: without a guard nobody is while sources differ ([LST-6]).
+    pub(super) fn may_ask(&self) -> bool {
+        self.ready && (!self.lists.differ || self.has_guard())
     }
 
     /// Whether a guard of earlier days is still a member.

@@ -494,7 +494,7 @@ impl Client {
     /// Lets an errand do what it can.
     fn advance(&mut self, now: Now, command: CommandId, out: &mut Vec<Effect>) {
         while let Some(epoch) = self.errands.get(&command).map(Errand::epoch) {
-            if !self.ready || self.awaits_roster(now, epoch, out) {
+            if !self.may_ask() || self.awaits_roster(now, epoch, out) {
                 return;
             }
             let Some(errand) = self.errands.get_mut(&command) else {

@@ -17,6 +17,8 @@ struct Scene {
     now: Now,
     asks: Vec<(AskId, Source)>,
     told: Vec<Event>,
+    /// Questions for M(e) that wait for an answer, if they are to wait.
+    rosters: Option<Vec<AskId>>,
 }
 
 impl Scene {
@@ -37,6 +39,7 @@ impl Scene {
             now,
             asks: Vec::new(),
             told: Vec::new(),
+            rosters: None,
         };
         scene.step(Input::Wake);
         scene
@@ -48,8 +51,11 @@ impl Scene {
         for effect in out {
             match effect {
                 Effect::List { ask, source, .. } => self.asks.push((ask, source)),
-                // Relays that do not know the question.
-                Effect::Roster { ask, .. } => self.step(Input::Rostered { ask, part: None }),
+                Effect::Roster { ask, .. } => match &mut self.rosters {
+                    Some(waiting) => waiting.push(ask),
+                    // Relays that do not know the question.
+                    None => self.step(Input::Rostered { ask, part: None }),
+                },
                 Effect::Report(event) => self.told.push(event),
                 Effect::Ask(ask) => panic!("{ask:?}"),
             }
@@ -193,6 +199,50 @@ fn three_that_agree_do_not_outrun_the_others() {
     (0..3).for_each(|_| silent.answer(0..20));
     silent.wake_after(LIST_RETRY);
     assert!(silent.client.is_ready() && silent.has_pinned());
+}
+
+/// [LST-6]: or it would go on without guards, and say that there is no path.
+#[test]
+fn a_source_that_differs_while_the_days_list_is_asked_for_is_heard() {
+    let mut scene = Scene::new(5, 5, 1);
+    scene.rosters = Some(Vec::new());
+    (0..3).for_each(|_| scene.answer(0..20));
+    scene.wake_after(LIST_RETRY);
+    (0..2).for_each(|_| scene.answer(10..40));
+    for ask in scene.rosters.take().unwrap() {
+        scene.step(Input::Rostered { ask, part: None });
+    }
+    assert!(!scene.client.is_ready() && !scene.has_pinned());
+    scene.wake_after(LIST_RETRY);
+    (0..5).for_each(|_| scene.answer(0..40));
+    assert!(scene.client.is_ready() && scene.has_pinned());
+}
+
+/// [LST-6]
+#[test]
+fn whose_guards_are_over_while_sources_differ_waits() {
+    let mut scene = Scene::new(5, 5, 1);
+    (0..5).for_each(|_| scene.answer(0..20));
+    assert!(scene.client.is_ready());
+    scene.client.pinned = Pinned::default();
+    scene.wake_after(Duration::from_secs(3_600));
+    (0..4).for_each(|_| scene.answer(0..20));
+    scene.answer(10..40);
+    let who = crate::rig::owner(1, 0);
+    let command = Command::Fetch {
+        keys: who.keys,
+        epoch: testing::TODAY,
+        after: Cursor::START,
+    };
+    scene.told.clear();
+    scene.step(Input::Command {
+        id: CommandId(1),
+        command,
+    });
+    for _ in 0..20 {
+        scene.wake_after(Duration::from_secs(1));
+    }
+    assert_eq!(scene.told, [], "neither asked nor given up");
 }
 
 /// [LST-6]: whoever wrote the invitation chose the other sources.
