@@ -1,16 +1,16 @@
-//! What a relay's day takes of the processor: relays that watch, compare and sweep each other, as their own status
-//! counts it.
+//! What it takes of the processor to watch each other: relays whose own status counts it.
 //!
-//! Three networks of relay processes run at once on loopback. In one a day is a day, and what its relays take is what
-//! a relay takes by being there, discovery included; the calendar of the other two is a hundred times as fast, and in
-//! the last of them relays read letters of their own. What the second takes beyond the first, divided by the frames
-//! that it sends beyond those, is what a frame costs, both ends together and with all that it causes: signatures,
-//! timers, links opened and lost. What the third takes beyond the second are the readings, which cost a relay the
-//! same in a network of any size. Used in docs/experiments/costs.md.
+//! Three networks of relay processes run at once on loopback, at a calendar a hundred times as fast as outside. In the
+//! first nobody watches, in the second all do, in the last relays also read letters of their own. What the second
+//! takes beyond the first, divided by the frames that it sends beyond those, is what a frame costs, both ends together
+//! and with all that it causes in a relay: decoding, signatures, steps of the machine, timers. Discovery, which walks
+//! more often at that calendar, and member lists are in all three. What the third takes beyond the second are the
+//! readings, which cost a relay the same in a network of any size. Used in docs/experiments/costs.md.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use poste_link::network_file::NetworkFile;
 use poste_node::devnet::{Devnet, DevnetLauncher, DevnetPlan};
 use poste_node::home::Home;
 use poste_node::status::{self, Status};
@@ -25,11 +25,12 @@ use crate::row::Row;
 /// # Errors
 /// [`BenchFailure`] if relays do not start or do not answer.
 pub async fn measure(folder: &Path, most: Duration) -> Result<Vec<Row>, BenchFailure> {
-    let mut calm = start(&folder.join("calm"), MINUTE_MS, 0).await?;
-    let mut busy = start(&folder.join("busy"), MINUTE_MS / FASTER, 0).await?;
-    let mut reading = start(&folder.join("reading"), MINUTE_MS / FASTER, READINGS).await?;
+    let mut resting = start(&folder.join("resting"), 0).await?;
+    unwatched(&mut resting).await?;
+    let mut watching = start(&folder.join("watching"), 0).await?;
+    let mut reading = start(&folder.join("reading"), READINGS).await?;
     tokio::time::sleep(SETTLE).await;
-    let nets = [&calm, &busy, &reading];
+    let nets = [&resting, &watching, &reading];
     let mut before = Vec::new();
     for net in nets {
         before.push(used(net).await?);
@@ -42,36 +43,44 @@ pub async fn measure(folder: &Path, most: Duration) -> Result<Vec<Row>, BenchFai
     }
     // Days of the fast calendar, each of one relay.
     let days = started.elapsed().as_secs_f64() * f64::from(FASTER) / DAY_S * RELAYS as f64;
-    calm.stop().await;
-    busy.stop().await;
+    resting.stop().await;
+    watching.stop().await;
     reading.stop().await;
-    let [calm, busy, reading] = took.as_slice() else {
+    let [resting, watching, reading] = took.as_slice() else {
         return Err(BenchFailure::Wrong("not everything was measured"));
     };
-    let work = busy.since(calm);
-    if work.frames == 0 || work.ms == 0 || calm.ms == 0 {
+    let work = watching.since(resting);
+    if work.frames == 0 || work.ms == 0 {
         return Err(BenchFailure::Wrong("relays had nothing to do"));
     }
+    let of = |name, unit, value: f64| Row::alone(name, unit, &[value]);
+    let (work_ms, frames) = (work.ms as f64, work.frames as f64);
+    let readings_ms = reading.ms.saturating_sub(watching.ms) as f64;
     Ok(vec![
-        Row::alone(
-            "day/being-there",
-            "% of a core",
-            &[calm.ms as f64 / 10.0 / started.elapsed().as_secs_f64() / RELAYS as f64],
-        ),
-        Row::alone("day/frames", "1/day", &[work.frames as f64 / days]),
-        Row::alone("day/links", "1/day", &[work.links as f64 / 2.0 / days]),
-        Row::alone("day/cpu", "s/day", &[work.ms as f64 / 1e3 / days]),
-        Row::alone(
-            "day/cpu/frame",
+        of("day/watching/frames", "1/day", frames / days),
+        of("day/watching/cpu", "s/day", work_ms / 1e3 / days),
+        of(
+            "day/watching/frame",
             "us of CPU, both",
-            &[work.ms as f64 * 1e3 / work.frames as f64],
+            work_ms * 1e3 / frames,
         ),
-        Row::alone(
-            "day/cpu/personas",
-            "s/day",
-            &[reading.ms.saturating_sub(busy.ms) as f64 / 1e3 / days],
-        ),
+        of("day/readings/cpu", "s/day", readings_ms / 1e3 / days),
     ])
+}
+
+/// Starts the relays of a network anew, where nobody watches.
+async fn unwatched(net: &mut Devnet) -> Result<(), BenchFailure> {
+    net.stop().await;
+    let mut file = NetworkFile::read(net.network_path())?;
+    file.network.verdicts.watchers = 0;
+    for (index, row) in net.rows().iter().enumerate() {
+        file.write(&Home::at(&row.home).network_path())?;
+        net.launch(index)?;
+    }
+    for index in 0..RELAYS {
+        net.wait_for(index).await?;
+    }
+    Ok(())
 }
 
 /// What all relays of a network have used since they started.
@@ -79,7 +88,6 @@ pub async fn measure(folder: &Path, most: Duration) -> Result<Vec<Row>, BenchFai
 struct Used {
     ms: u64,
     frames: u64,
-    links: u64,
 }
 
 impl Used {
@@ -87,7 +95,6 @@ impl Used {
         Self {
             ms: self.ms.saturating_sub(before.ms),
             frames: self.frames.saturating_sub(before.frames),
-            links: self.links.saturating_sub(before.links),
         }
     }
 
@@ -95,7 +102,6 @@ impl Used {
         Self {
             ms: self.ms + one.processor_ms,
             frames: self.frames + one.traffic.frames_in_all.sent,
-            links: self.links + one.traffic.full.count + one.traffic.resumed.count,
         }
     }
 }
@@ -111,12 +117,12 @@ async fn used(net: &Devnet) -> Result<Used, BenchFailure> {
     Ok(used)
 }
 
-async fn start(dir: &Path, minute_ms: u32, readings: u16) -> Result<Devnet, BenchFailure> {
+async fn start(dir: &Path, readings: u16) -> Result<Devnet, BenchFailure> {
     let plan = DevnetPlan {
         nodes: RELAYS,
         dir: dir.to_owned(),
         one_address: false,
-        minute_ms,
+        minute_ms: 60_000 / FASTER,
         readings,
     };
     let launcher = DevnetLauncher {
@@ -128,7 +134,6 @@ async fn start(dir: &Path, minute_ms: u32, readings: u16) -> Result<Devnet, Benc
 
 /// Enough that each has 15 others to watch, as in a network of any size.
 const RELAYS: usize = 16;
-const MINUTE_MS: u32 = 60_000;
 /// Watchers ask every three seconds then, the least that they may.
 const FASTER: u32 = 100;
 /// As many as a public network wants of a relay in a day.

@@ -1,4 +1,4 @@
-//! The scoreboard: everything that is promised in numbers, measured in one run of at most five minutes.
+//! The scoreboard: everything that is promised in numbers, measured in one run of about six minutes.
 //!
 //! `scoreboard [--json] [onion] [address] [pledge] [store] [link] [road] [day] [relay]`: a table for people, or one
 //! array of `{name, unit, ours, theirs, ratio, runs}` for programs; names are fixed. Progress is told on standard
@@ -109,7 +109,7 @@ const SECTIONS: [&str; 8] = [
     "onion", "address", "pledge", "store", "link", "road", "day", "relay",
 ];
 
-/// Together with starts, fillings and the minute of rest under five minutes.
+/// Together with starts, fillings and the minutes of rest about six minutes.
 const ONION: Duration = Duration::from_secs(45);
 const ADDRESS: Duration = Duration::from_secs(4);
 const PLEDGE: Duration = Duration::from_secs(8);
