@@ -71,25 +71,27 @@ fn a_change_within_a_tick_waits_for_the_next_one() {
     }
 }
 
+/// Of a relay that has said nothing of itself yet.
+fn config(rig: &Rig, context: &Context) -> RelayConfig {
+    RelayConfig {
+        network: Arc::clone(&rig.network),
+        key: context.key,
+        addresses: [None, None],
+        family: [0; 8],
+        since: Tick(1),
+        last_record: None,
+        convictions: Vec::new(),
+        repair_bytes_per_s: 1 << 20,
+        pledge: crate::pledge::OwnPledge::default(),
+    }
+}
+
 /// [GOS-1]: also one that came while the record was being signed.
 #[test]
 fn a_change_during_the_signing_is_not_lost() {
     let rig = Rig::new(3);
     let (mut context, now) = (rig.view_of(0), rig.now);
-    let mut gossip = Gossip::new(
-        RelayConfig {
-            convictions: Vec::new(),
-            network: Arc::clone(&rig.network),
-            key: context.key,
-            addresses: [None, None],
-            family: [0; 8],
-            since: Tick(1),
-            last_record: None,
-            repair_bytes_per_s: 1 << 20,
-            pledge: crate::pledge::OwnPledge::default(),
-        },
-        now,
-    );
+    let mut gossip = Gossip::new(config(&rig, &context), now);
     let mut out = Effects::default();
     let key = rig.crypto.onion_key(&[1; 32]).public;
     gossip.onion_keys(&mut context, now, 1, key.clone(), key, &mut out);
@@ -297,17 +299,7 @@ fn what_was_asked_for_is_remembered_within_bounds() {
     let rig = Rig::new(2);
     let context = rig.view_of(0);
     let snapshot = context.view.snapshot();
-    let config = RelayConfig {
-        network: Arc::clone(&rig.network),
-        key: context.key,
-        addresses: [None, None],
-        family: [0; 8],
-        since: Tick(1),
-        last_record: None,
-        convictions: Vec::new(),
-        repair_bytes_per_s: 1 << 20,
-        pledge: crate::pledge::OwnPledge::default(),
-    };
+    let config = config(&rig, &context);
     let mut gossip = Gossip::new(config, rig.now);
     let offered: Vec<[u8; 32]> = (0..2 * limits::MEMBERS_MAX as u32)
         .map(|number| crate::hash::derive("test", &[&number.to_be_bytes()]))
