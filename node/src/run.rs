@@ -487,6 +487,7 @@ async fn fill_store(status: &mut Status, relay: &Handle) {
     status.readings.asked = state.readings.asked;
     status.readings.failed = state.readings.failed;
     status.store.used_bytes = usage.weight();
+    status.store.damaged = usage.damaged;
     status.store.full = status.store.used_bytes >= status.store.budget_bytes;
 }
 

@@ -1,9 +1,13 @@
 //! Copies stay at five relays while relays die and leave: real processes.
 
+use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use poste_tests::correspondent::Correspondent;
 use poste_tests::net::{Net, until};
+use swarm_proto::client::Trouble;
+use swarm_proto::envelope::{ExpiryClass, SizeClass};
 use swarm_proto::id::EnvelopeId;
 
 use crate::RELAY;
@@ -56,6 +60,60 @@ async fn what_dead_holders_had_is_made_again_elsewhere() {
     .await;
     let found = who.fetch_since(since).await;
     assert!(ids.iter().all(|id| found.contains(id)));
+}
+
+/// [STO-10] [REP-2] A holder notices what its disk damaged when it is read or swept, and has it again afterwards.
+#[tokio::test]
+async fn what_a_disk_damaged_is_copied_to_it_again() {
+    let mut net = Net::start(RELAY, COPIES).await;
+    let who = Correspondent::new(net.file(), 33);
+    let since = who.epoch();
+    let whole = deposit_some(&who).await;
+    let deposit = loop {
+        let deposit = who.seal(SizeClass::Small, ExpiryClass::Days7);
+        match who.deposit(Arc::clone(&deposit)).await {
+            Ok(_) => break deposit,
+            Err(why) => assert_eq!(why, Trouble::TooLate),
+        }
+    };
+    let mut all = whole;
+    all.push(deposit.envelope.id());
+    until("all relays have all", async || {
+        fewest_copies(&net, &all).await >= COPIES
+    })
+    .await;
+    let victim = net.index_of(&who.holders(since).await[0]);
+    net.stop(victim).await;
+    damage(
+        &net.home(victim).dir().join("store/store.redb"),
+        deposit.envelope.bytes(),
+    );
+    net.restart(victim).await;
+    until("it has noticed", async || {
+        assert!(all.len() >= who.fetch_since(since).await.len());
+        let status = net.status(victim).await.unwrap();
+        status.store.damaged == 1
+    })
+    .await;
+    until("all relays have all again", async || {
+        fewest_copies(&net, &all).await >= COPIES
+    })
+    .await;
+    let found = who.fetch_since(since).await;
+    assert!(all.iter().all(|id| found.contains(id)));
+}
+
+/// Changes one bit of `envelope` wherever it lies in a relay's file.
+fn damage(file: &Path, envelope: &[u8]) {
+    let mut content = std::fs::read(file).unwrap();
+    let places = content.windows(envelope.len()).enumerate();
+    let places = places.filter(|(_, bytes)| *bytes == envelope);
+    let places: Vec<usize> = places.map(|(at, _)| at).collect();
+    assert!(!places.is_empty(), "it lies there as it was sent");
+    for at in places {
+        content[at + envelope.len() / 2] ^= 1;
+    }
+    std::fs::write(file, content).unwrap();
 }
 
 /// [REP-7]: also when it is killed in the middle of it.

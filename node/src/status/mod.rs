@@ -397,6 +397,8 @@ pub struct StoreUse {
     pub budget_bytes: u64,
     /// Whether deposits are refused for lack of room.
     pub full: bool,
+    /// Letters that the disk damaged since the start; they were dropped, and other holders have them ([STO-10]).
+    pub damaged: u64,
 }
 
 /// This relay's clock against its neighbours'.

@@ -250,11 +250,16 @@ fn own_standing(standing: &Standing) -> String {
 }
 
 fn disk(status: &Status, voice: Voice) -> String {
-    let used = format!(
+    let mut used = format!(
         "{} of {}",
         bytes(status.store.used_bytes),
         bytes(status.store.budget_bytes)
     );
+    if status.store.damaged > 0 {
+        let damaged = voice.warn("DAMAGED");
+        let count = status.store.damaged;
+        used += &format!(", {damaged} {count} letters, which were dropped: check this disk");
+    }
     if status.store.full {
         format!("{used}, {}: deposits are refused", voice.warn("FULL"))
     } else {
@@ -329,6 +334,18 @@ mod tests {
         status.reach.verdict = Verdict::Yes;
         status.reach.by_discovery = 7;
         assert!(first(&status).contains("yes, by 7 relays"));
+    }
+
+    #[test]
+    fn a_disk_that_damaged_letters_is_named() {
+        let mut status = Status::default();
+        assert_eq!(disk(&status, Voice::plain()), "0 B of 0 B");
+        status.store.damaged = 3;
+        let said = disk(&status, Voice::plain());
+        assert!(
+            said.contains("3 letters") && said.ends_with("check this disk"),
+            "{said}"
+        );
     }
 
     #[test]

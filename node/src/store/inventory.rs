@@ -256,7 +256,7 @@ fn ranges(cells: &[Cell], cell_bits: u8) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 const KINDS: [DayTable; 3] = [DayTable::Index, DayTable::Tombstones, DayTable::Cards];
 /// Not before any key of an index.
-const LAST_KEY: [u8; 68] = [0xff; 68];
+pub(super) const LAST_KEY: [u8; 68] = [0xff; 68];
 /// Beyond that many cells a walk through a whole table is cheaper than a look-up each.
 const CELLS_ONE_BY_ONE_MAX: usize = 64;
 /// Stands where keys are looked up later.

@@ -12,11 +12,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use swarm_proto::id::EnvelopeId;
 use swarm_proto::store::{NotKept, StoreDone, StoreOp};
 use swarm_proto::wire::codec::Malformed;
 
 pub use disk::{Disk, FolderDisk};
 use redb::Engine;
+use schema::Place;
 
 mod catalog;
 mod disk;
@@ -276,12 +278,22 @@ pub enum StoreFailure {
     /// A record is not what this program wrote.
     #[error("store: {0}")]
     Record(&'static str),
+    /// The row of an envelope is not the one that was written, or is gone.
+    #[error("store: the row of an envelope is damaged")]
+    Row(Damaged),
     /// The file has another layout than this program's.
     #[error("store: the file has layout {0}, and this program knows only layout {known}", known = schema::SCHEMA_VERSION)]
     Schema(u32),
     /// The disk did not finish in time.
     #[error("store: the disk did not finish within two seconds")]
     Late,
+}
+
+/// An envelope, and where its row should be.
+#[derive(Clone, Copy, Debug)]
+pub struct Damaged {
+    id: EnvelopeId,
+    place: Place,
 }
 
 impl StoreFailure {
@@ -293,7 +305,7 @@ impl StoreFailure {
                 ::redb::Error::Io(failure) => failure,
                 _ => return false,
             },
-            Self::Record(_) | Self::Schema(_) | Self::Late => return false,
+            Self::Record(_) | Self::Row(_) | Self::Schema(_) | Self::Late => return false,
         };
         matches!(
             failure.kind(),
@@ -303,7 +315,7 @@ impl StoreFailure {
 
     /// Whether one record is damaged, while the disk works.
     fn is_record(&self) -> bool {
-        matches!(self, Self::Record(_))
+        matches!(self, Self::Record(_) | Self::Row(_))
     }
 }
 

@@ -15,7 +15,7 @@ use super::schema::{
     DayTable, Definition, Place, Span, TableName, decode_box, decode_card, decode_index_key,
     decode_row, decode_u32,
 };
-use super::{StoreFailure, inventory};
+use super::{Damaged, StoreFailure, inventory};
 
 /// Is shown the key and value of each record; its failure ends the scan.
 pub(super) type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), StoreFailure> + 'a;
@@ -167,19 +167,19 @@ pub(super) fn place(
     Ok(None)
 }
 
-/// Reads the row at `place` and insists that it is `id`'s.
+/// Reads the row at `place` and insists that it is `id`'s; an id is a hash of all that is in an envelope.
 pub(super) fn row(
     source: &mut impl Source,
     place: &Place,
     id: &EnvelopeId,
 ) -> Result<swarm_proto::store::Row, StoreFailure> {
     let bytes = source.record(place.table(), &place.sequence.to_be_bytes())?;
-    let row = decode_row(bytes.ok_or(StoreFailure::Record("row is missing"))?)?;
-    if row.envelope.id() == *id {
-        Ok(row)
-    } else {
-        Err(StoreFailure::Record("row is another one's"))
-    }
+    let row = bytes.and_then(|bytes| decode_row(bytes).ok());
+    row.filter(|row| row.envelope.id() == *id)
+        .ok_or(StoreFailure::Row(Damaged {
+            id: *id,
+            place: *place,
+        }))
 }
 
 /// The living card in `view`'s mailbox.

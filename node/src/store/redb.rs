@@ -18,7 +18,9 @@ use super::catalog::Catalog;
 use super::disk::Watched;
 use super::read::{self, Snapshot};
 use super::write::Group;
-use super::{Answer, Asked, CLOSE_MAX, Disk, GROUP_BYTES_MAX, Inbox, StoreConfig, StoreFailure};
+use super::{
+    Answer, Asked, CLOSE_MAX, Damaged, Disk, GROUP_BYTES_MAX, Inbox, StoreConfig, StoreFailure,
+};
 
 /// The engine's state, owned by its thread.
 pub(super) struct Engine<D: Disk> {
@@ -123,7 +125,13 @@ impl<D: Disk> Engine<D> {
             self.give_up(tasks, false);
             return;
         }
-        match self.commit(&tasks) {
+        let done = loop {
+            match self.commit(&tasks) {
+                Err(StoreFailure::Row(damaged)) if self.forget(&damaged) => {}
+                done => break done,
+            }
+        };
+        match done {
             Ok(done) => {
                 let freed = done.iter().any(frees);
                 for (task, done) in tasks.into_iter().zip(done) {
@@ -138,7 +146,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Answers reads that no write asked before them concerns; returns the rest in order.
-    fn read_ahead(&self, tasks: Vec<Task>) -> Vec<Task> {
+    fn read_ahead(&mut self, tasks: Vec<Task>) -> Vec<Task> {
         let mut touched = Touched::default();
         let mut snapshot = None;
         let mut rest = Vec::new();
@@ -154,15 +162,41 @@ impl<D: Disk> Engine<D> {
         rest
     }
 
-    fn read(&self, snapshot: &mut Option<Snapshot>, op: &StoreOp) -> StoreDone {
-        let done = self.snapshot(snapshot).and_then(|snapshot| {
-            let done = read::answer(snapshot, &self.catalog, op)?;
-            Ok(done.unwrap_or(StoreDone::Failed))
-        });
-        done.unwrap_or_else(|failure| {
-            tracing::error!(%failure, "the store cannot be read");
-            StoreDone::Failed
-        })
+    fn read(&mut self, snapshot: &mut Option<Snapshot>, op: &StoreOp) -> StoreDone {
+        loop {
+            let done = self
+                .snapshot(snapshot)
+                .and_then(|snapshot| read::answer(snapshot, &self.catalog, op));
+            match done {
+                Ok(done) => return done.unwrap_or(StoreDone::Failed),
+                Err(StoreFailure::Row(damaged)) if self.forget(&damaged) => *snapshot = None,
+                Err(failure) => {
+                    tracing::error!(%failure, "the store cannot be read");
+                    return StoreDone::Failed;
+                }
+            }
+        }
+    }
+
+    /// Forgets an envelope that the disk damaged, durably ([STO-10]). False if that is not possible now.
+    fn forget(&mut self, damaged: &Damaged) -> bool {
+        if self.flush_failed.load(Ordering::Acquire) {
+            return false;
+        }
+        match self.commit_with(|group| group.forget(damaged)) {
+            Ok(forgotten) => {
+                if forgotten {
+                    tracing::error!(
+                        "the disk damaged a letter: it is dropped, and asked of its other holders"
+                    );
+                }
+                forgotten
+            }
+            Err(failure) => {
+                self.recover(Vec::new(), &failure);
+                false
+            }
+        }
     }
 
     fn snapshot<'a>(
@@ -207,16 +241,20 @@ impl<D: Disk> Engine<D> {
 
     /// Carries a group out and makes it durable.
     fn commit(&mut self, tasks: &[Task]) -> Result<Vec<StoreDone>, StoreFailure> {
+        self.commit_with(|group| tasks.iter().map(|task| group.apply(&task.op)).collect())
+    }
+
+    fn commit_with<T>(
+        &mut self,
+        work: impl FnOnce(&mut Group<'_>) -> Result<T, StoreFailure>,
+    ) -> Result<T, StoreFailure> {
         let open = self.open.as_ref().ok_or(StoreFailure::Record("closed"))?;
         let mut write = open.begin_write()?;
         write.set_quick_repair(true);
         self.set_durability(&mut write)?;
         let mut group = Group::new(&write, self.catalog.clone(), self.config.budget_bytes);
         group.drop_dead()?;
-        let mut done = Vec::with_capacity(tasks.len());
-        for task in tasks {
-            done.push(group.apply(&task.op)?);
-        }
+        let done = work(&mut group)?;
         let catalog = group.finish()?;
         write.commit()?;
         self.catalog = catalog;
@@ -289,7 +327,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    fn give_up(&self, tasks: Vec<Task>, full: bool) {
+    fn give_up(&mut self, tasks: Vec<Task>, full: bool) {
         let mut snapshot = None;
         for task in tasks {
             let done = if is_read(&task.op) {
@@ -309,7 +347,9 @@ impl<D: Disk> Engine<D> {
         let mut builder = Builder::new();
         builder.set_cache_size(self.config.cache_bytes);
         let open = builder.create_with_backend(backend)?;
+        let damaged = self.catalog.usage.damaged;
         self.catalog = Catalog::load(&open.begin_read()?)?;
+        self.catalog.usage.damaged = damaged;
         self.open = Some(open);
         Ok(())
     }

@@ -5,19 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use redb::{ReadableTable, Table, WriteTransaction};
 use swarm_proto::id::MailboxAddress;
 use swarm_proto::store::{
-    CARD_WEIGHT_BYTES, Card, MailboxKeys, NotKept, Quota, ROW_WEIGHT_BYTES, Row, StoreDone,
+    CARD_WEIGHT_BYTES, Card, Cursor, MailboxKeys, NotKept, Quota, ROW_WEIGHT_BYTES, Row, StoreDone,
     StoreOp, TOMBSTONE_WEIGHT_BYTES, Tombstone,
 };
 use swarm_proto::time::{Epoch, Hour};
 
-use super::StoreFailure;
 use super::catalog::Catalog;
+use super::inventory::LAST_KEY;
 use super::read::{self, Each, Source, View, scan_table};
 use super::schema::{
     DayTable, Definition, HourRecord, PART_BYTES, Place, SCHEMA_VERSION, Span, TableName, day_of,
-    decode_tombstone, decode_u32, encode_box, encode_card, encode_row, encode_tombstone, index_key,
-    tombstone_key,
+    decode_index_key, decode_key_address, decode_tombstone, decode_u32, encode_box, encode_card,
+    encode_row, encode_tombstone, index_key, tombstone_key,
 };
+use super::{Damaged, StoreFailure};
 
 /// The tables of one write transaction, opened once each, and the catalog as it will be.
 pub(super) struct Group<'txn> {
@@ -215,7 +216,7 @@ impl<'txn> Group<'txn> {
                 }
                 existed = true;
                 epoch = row.epoch();
-                self.remove_row(keys, &row, &place)?;
+                self.remove_row(keys, &address, &row.cursor(), &place)?;
             }
         }
         if before.is_none() && !existed {
@@ -316,7 +317,7 @@ impl<'txn> Group<'txn> {
         let done = read::answer(&mut self.tables, &self.catalog, op);
         match done {
             Ok(done) => Ok(done.unwrap_or(StoreDone::Failed)),
-            Err(failure) if failure.is_record() => {
+            Err(failure @ StoreFailure::Record(_)) => {
                 tracing::error!(%failure, "a record of the store is damaged");
                 Ok(StoreDone::Failed)
             }
@@ -324,14 +325,43 @@ impl<'txn> Group<'txn> {
         }
     }
 
-    fn remove_row(&mut self, keys: &MailboxKeys, row: &Row, place: &Place) -> Result<(), Stop> {
-        let address = row.envelope.header().address;
+    /// Forgets an envelope whose row cannot be read ([STO-10]): looks through the day's index for where it
+    /// belongs. False if nothing leads to it.
+    pub(super) fn forget(&mut self, damaged: &Damaged) -> Result<bool, StoreFailure> {
+        let Damaged { id, place } = damaged;
+        let mut found = None;
+        let index = DayTable::Index.at(place.hour);
+        self.tables.scan(index, &[], &LAST_KEY, &mut |key, value| {
+            let cursor = decode_index_key(key)?;
+            if cursor.id == *id && Place::decode(value)? == *place {
+                found = Some((decode_key_address(key)?, cursor));
+            }
+            Ok(())
+        })?;
+        let Some((address, cursor)) = found else {
+            return Ok(false);
+        };
+        let Some(keys) = self.view(&address)?.keys else {
+            return Ok(false);
+        };
+        self.remove_row(&keys, &address, &cursor, place)?;
+        self.catalog.usage.damaged += 1;
+        Ok(true)
+    }
+
+    fn remove_row(
+        &mut self,
+        keys: &MailboxKeys,
+        address: &MailboxAddress,
+        cursor: &Cursor,
+        place: &Place,
+    ) -> Result<(), StoreFailure> {
         self.remove(place.table(), &place.sequence.to_be_bytes())?;
-        self.remove(DayTable::Ids.at(place.hour), &row.envelope.id().0)?;
-        let key = index_key(&address, &row.cursor());
+        self.remove(DayTable::Ids.at(place.hour), &cursor.id.0)?;
+        let key = index_key(address, cursor);
         self.remove(DayTable::Index.at(place.hour), &key)?;
         let length = u64::from(place.length);
-        self.change(&address, keys, place.hour, |span, hour| {
+        self.change(address, keys, place.hour, |span, hour| {
             span.envelopes = span.envelopes.saturating_sub(1);
             span.bytes = span.bytes.saturating_sub(length);
             hour.envelopes = hour.envelopes.saturating_sub(1);

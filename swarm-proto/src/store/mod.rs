@@ -542,6 +542,8 @@ pub struct Usage {
     pub tombstones: u64,
     /// Cards.
     pub cards: u64,
+    /// Envelopes that the disk damaged since the store was opened, and that are forgotten ([STO-10]).
+    pub damaged: u64,
 }
 
 impl Usage {

@@ -1,6 +1,7 @@
-//! What the engine promises, checked against the model, crashes and full disks.
+//! What the engine promises, checked against the model, crashes, full disks and damaged ones.
 
 mod crash;
+mod damage;
 mod disks;
 mod full;
 mod model;
