@@ -35,7 +35,7 @@ use crate::status::{
     self, CLOCK_WARN_MS, DrainSource, HoldsSource, NetworkStanding, Pledge, Repair, Sources,
     Standing, StandingSource, Status, StatusSource, Sweeps, Traffic, Verdict, Watching,
 };
-use crate::store::StoreConfig;
+use crate::store::{StoreConfig, StoreFailure};
 use crate::{puzzle, shutdown};
 
 /// A relay's home, opened and checked.
@@ -85,10 +85,13 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), RunFailure> {
     let tracker = TaskTracker::new();
-    let outcome = start(&config, &site, parts, &tracker, &stop);
+    let ruin = CancellationToken::new();
+    let mut outcome = start(&config, &site, parts, &tracker, &stop, &ruin);
     if outcome.is_ok() {
-        stop.cancelled().await;
-        tracing::info!("stopping");
+        tokio::select! {
+            () = stop.cancelled() => tracing::info!("stopping"),
+            () = ruin.cancelled() => outcome = Err(ruined(&site).into()),
+        }
     }
     stop.cancel();
     if !shutdown::drain(&tracker).await {
@@ -103,6 +106,7 @@ fn start(
     parts: Parts,
     tracker: &TaskTracker,
     stop: &CancellationToken,
+    ruin: &CancellationToken,
 ) -> Result<(), RunFailure> {
     let listen = SocketAddr::new(config.listen, config.port);
     let (plot, pledge, wish) = own_pledge(config, site)?;
@@ -118,7 +122,7 @@ fn start(
         plot: plot.clone(),
         pledge,
         store_dir: site.home.store_path(),
-        store: store_config(config),
+        store: store_config(config, ruin),
     };
     let (relay, core) = driver::start(setup, parts, tracker, stop.clone())?;
     let progress = Arc::new(Progress::default());
@@ -164,6 +168,14 @@ fn start(
     status::serve(&site.home.socket_path(), sources, tracker, stop.clone())?;
     tracing::info!("relay {} runs", site.seed.node_key().node_id());
     Ok(())
+}
+
+/// A relay that can keep nothing any more ends, and does not look present meanwhile ([STO-11]).
+fn ruined(site: &Site) -> DriverFailure {
+    DriverFailure::Store {
+        path: site.home.store_path(),
+        source: StoreFailure::Ruined,
+    }
 }
 
 /// The plot, what of it lies complete on the disk, and what is wanted of it ([PLG-8]).
@@ -213,8 +225,9 @@ fn link_config(config: &Config) -> LinkConfig {
     }
 }
 
-fn store_config(config: &Config) -> StoreConfig {
+fn store_config(config: &Config, ruin: &CancellationToken) -> StoreConfig {
     StoreConfig {
+        ruin: ruin.clone(),
         cache_bytes: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
         ballast_bytes: config.ballast_bytes,
         ..StoreConfig::with_budget(config.store_bytes)

@@ -195,6 +195,19 @@ fn a_newcomer_with_one_address_finds_the_whole_devnet() {
         poste_node(&["--home", home, "status"]).status.code(),
         Some(3)
     );
+
+    // [STO-11]
+    let store = Path::new(home).join("store/store.redb");
+    let mut content = std::fs::read(&store).unwrap();
+    content[4_096..].fill(0x55);
+    std::fs::write(&store, content).unwrap();
+    let third = poste_node(&["--home", home, "run"]);
+    assert!(!third.status.success());
+    let said = String::from_utf8_lossy(&third.stderr);
+    assert!(
+        said.contains(&format!("the store in {home}/store: the file is damaged")),
+        "{said}"
+    );
 }
 
 #[test]

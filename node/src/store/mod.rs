@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -15,6 +16,7 @@ use std::time::Duration;
 use swarm_proto::id::EnvelopeId;
 use swarm_proto::store::{NotKept, StoreDone, StoreOp};
 use swarm_proto::wire::codec::Malformed;
+use tokio_util::sync::CancellationToken;
 
 pub use disk::{Disk, FolderDisk};
 use redb::Engine;
@@ -55,6 +57,8 @@ pub struct StoreConfig {
     pub group_ops: usize,
     /// After a full disk: how long until it is looked at again, when nothing was deleted.
     pub full_retry: Duration,
+    /// The store cancels it when its file is damaged so that nothing can be kept any more.
+    pub ruin: CancellationToken,
     /// False loses what was acknowledged; for the test that shows that the crash test can fail.
     #[cfg(test)]
     pub durable: bool,
@@ -71,6 +75,7 @@ impl StoreConfig {
             queue_bytes: QUEUE_BYTES_MAX,
             group_ops: GROUP_OPS_MAX,
             full_retry: FULL_RETRY,
+            ruin: CancellationToken::new(),
             #[cfg(test)]
             durable: true,
         }
@@ -100,11 +105,17 @@ impl Store {
             bytes_max: config.queue_bytes,
             closing: AtomicBool::new(false),
         });
-        let engine = Engine::open(disk, config)?;
+        let ruin = config.ruin.clone();
+        // redb panics where the structure of a file is damaged.
+        let opened = catch_unwind(AssertUnwindSafe(|| Engine::open(disk, config)));
+        let engine = opened.unwrap_or(Err(StoreFailure::Ruined))?;
         let counted = Arc::clone(&waiting);
         let thread = std::thread::Builder::new().name("store".into());
         thread.spawn(move || {
-            engine.run(&Inbox { asked, counted });
+            let inbox = Inbox { asked, counted };
+            if catch_unwind(AssertUnwindSafe(|| engine.run(&inbox))).is_err() {
+                ruin.cancel();
+            }
             drop(end);
         })?;
         Ok(Self {
@@ -284,6 +295,11 @@ pub enum StoreFailure {
     /// The file has another layout than this program's.
     #[error("store: the file has layout {0}, and this program knows only layout {known}", known = schema::SCHEMA_VERSION)]
     Schema(u32),
+    /// The file's structure is damaged.
+    #[error(
+        "the file is damaged; move the folder away and start again: the relay takes its letters from their other holders"
+    )]
+    Ruined,
     /// The disk did not finish in time.
     #[error("store: the disk did not finish within two seconds")]
     Late,
@@ -305,7 +321,9 @@ impl StoreFailure {
                 ::redb::Error::Io(failure) => failure,
                 _ => return false,
             },
-            Self::Record(_) | Self::Row(_) | Self::Schema(_) | Self::Late => return false,
+            Self::Record(_) | Self::Row(_) | Self::Schema(_) | Self::Ruined | Self::Late => {
+                return false;
+            }
         };
         matches!(
             failure.kind(),
@@ -319,6 +337,16 @@ impl StoreFailure {
     }
 }
 
+impl From<::redb::Error> for StoreFailure {
+    fn from(error: ::redb::Error) -> Self {
+        if let ::redb::Error::Corrupted(what) = &error {
+            tracing::error!("the store's file is damaged: {what}");
+            return Self::Ruined;
+        }
+        Self::Redb(Box::new(error))
+    }
+}
+
 impl From<Malformed> for StoreFailure {
     fn from(wrong: Malformed) -> Self {
         Self::Record(wrong.field)
@@ -329,7 +357,7 @@ macro_rules! from_redb {
     ($($error:ident),*) => {
         $(impl From<::redb::$error> for StoreFailure {
             fn from(error: ::redb::$error) -> Self {
-                Self::Redb(Box::new(error.into()))
+                ::redb::Error::from(error).into()
             }
         })*
     };

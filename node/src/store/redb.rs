@@ -301,6 +301,9 @@ impl<D: Disk> Engine<D> {
     fn recover_disk(&mut self, tasks: Vec<Task>, failure: &StoreFailure) {
         let full = failure.is_full();
         let mut again = false;
+        if matches!(failure, StoreFailure::Ruined) {
+            self.config.ruin.cancel();
+        }
         if full {
             tracing::warn!("the disk is full: deposits are refused");
             again = matches!(self.room, Room::Enough);

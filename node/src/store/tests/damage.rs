@@ -6,7 +6,7 @@ use swarm_proto::store::{Cursor, Part, Row, StoreDone, StoreOp, Swept, Usage};
 use swarm_proto::time::{Epoch, Hour, Tick};
 
 use super::disks::LoggedDisk;
-use super::{Shared, config, delete, is_kept, keys, put, row};
+use super::{Random, Shared, config, delete, is_kept, keys, put, row};
 use crate::store::Store;
 
 const LETTERS: u32 = 12;
@@ -152,3 +152,58 @@ fn a_damaged_letter_is_not_read() {
     assert_eq!(usage(&store).envelopes, 10);
     assert_eq!(letter(0).epoch(), Epoch(0));
 }
+
+/// [STO-11] Bits change anywhere in the file, in its structure too: the store opens or says that it cannot, each operation is
+/// answered, what it says it keeps it reads back, and when it can keep nothing any more it says that.
+#[test]
+fn a_store_damaged_anywhere_keeps_what_it_says_or_tells_that_it_cannot() {
+    let letter = |number: u32| (1 + (number % 7) as u8, ENDS + number);
+    let letters = |number: u32| row(letter(number).0, number, 20 + number);
+    let disk = LoggedDisk::made();
+    let store = disk.store(config());
+    for number in 0..MANY {
+        let (owner, ends) = letter(number);
+        assert!(is_kept(&store.ask(put(owner, letters(number), ends))));
+    }
+    store.close().unwrap();
+    let content = disk.flushed_only();
+    let mut random = Random(5);
+    let (mut unopened, mut ruined, mut served) = (0, 0, 0);
+    for _ in 0..WORLDS {
+        let mut content = content.clone();
+        for _ in 0..FLIPS {
+            let at = random.below(content.len() as u64) as usize;
+            content[at] ^= 1 << random.below(8);
+        }
+        let config = config();
+        let ruin = config.ruin.clone();
+        let Ok(store) = Store::open_on(LoggedDisk::starting(content), config) else {
+            unopened += 1;
+            continue;
+        };
+        let mut failed = 0;
+        for number in 0..MANY {
+            let (owner, ends) = letter(number);
+            let row = letters(number);
+            let id = row.envelope.id();
+            let kept = is_kept(&store.ask(put(owner, row.clone(), ends)));
+            match store.ask(StoreOp::Read { id }) {
+                StoreDone::Row(Some(read)) => assert_eq!(read.row.envelope, row.envelope),
+                StoreDone::Failed => failed += 1,
+                other => assert!(!kept, "letter {number}: {other:?}"),
+            }
+        }
+        if ruin.is_cancelled() {
+            ruined += 1;
+        } else {
+            served += 1;
+            assert!(failed < MANY, "nothing is read, and nobody is told");
+        }
+    }
+    println!("of {WORLDS}: {unopened} not opened, {ruined} ruined, {served} served");
+    assert!(unopened > 0 && ruined > 0 && served > WORLDS / 2);
+}
+
+const MANY: u32 = 60;
+const WORLDS: u32 = 120;
+const FLIPS: u32 = 8;
