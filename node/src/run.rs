@@ -453,6 +453,7 @@ fn fill_members(status: &mut Status, relay: &Handle, network: &Network) {
 async fn fill_store(status: &mut Status, relay: &Handle) {
     let asked = tokio::time::timeout(USAGE_WAIT, relay.usage()).await;
     let Ok(Some((usage, state))) = asked else {
+        status.store.late = true;
         return;
     };
     status.held.envelopes = usage.envelopes;

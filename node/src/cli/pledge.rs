@@ -218,10 +218,13 @@ impl Scene {
     /// Waits until the running relay's plot is so.
     fn until(&self, is_so: impl Fn(&status::Pledge) -> bool) -> Result<(), RunFailure> {
         small_runtime()?.block_on(async {
-            while !is_so(&status::ask(&self.home.socket_path()).await?.pledge) {
+            loop {
+                let status = status::ask(&self.home.socket_path()).await?;
+                if !status.store.late && is_so(&status.pledge) {
+                    return Ok(());
+                }
                 tokio::time::sleep(LOOK_EVERY).await;
             }
-            Ok(())
         })
     }
 

@@ -399,6 +399,8 @@ pub struct StoreUse {
     pub full: bool,
     /// Letters that the disk damaged since the start; they were dropped, and other holders have them ([STO-10]).
     pub damaged: u64,
+    /// Whether the store did not answer in time: then all that is told of it and of the relay's work is zero.
+    pub late: bool,
 }
 
 /// This relay's clock against its neighbours'.

@@ -260,7 +260,9 @@ fn disk(status: &Status, voice: Voice) -> String {
         let count = status.store.damaged;
         used += &format!(", {damaged} {count} letters, which were dropped: check this disk");
     }
-    if status.store.full {
+    if status.store.late {
+        voice.warn("the store does not answer: what it holds and does is not known")
+    } else if status.store.full {
         format!("{used}, {}: deposits are refused", voice.warn("FULL"))
     } else {
         used
@@ -346,6 +348,17 @@ mod tests {
             said.contains("3 letters") && said.ends_with("check this disk"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn a_store_that_does_not_answer_is_told_and_no_zero_is_taken_for_a_figure() {
+        let mut status = Status::default();
+        status.store.budget_bytes = 1_024;
+        let told = |status: &Status| table(status, Voice::plain());
+        assert!(told(&status).contains("0 B of 1.0 KiB"));
+        status.store.late = true;
+        assert!(!told(&status).contains("0 B of 1.0 KiB"));
+        assert!(told(&status).contains("the store does not answer"));
     }
 
     #[test]
