@@ -176,16 +176,17 @@ impl Devnet {
         Ok(())
     }
 
-    /// Asks one relay to end and reaps it; kills it if it is not gone in time.
-    pub async fn stop_one(&mut self, index: usize) -> Result<(), DevnetFailure> {
+    /// Asks one relay to end and reaps it; kills it if it is not gone in time. Answers whether it ended by itself.
+    pub async fn stop_one(&mut self, index: usize) -> Result<bool, DevnetFailure> {
         let Some(mut child) = self.relay_mut(index)?.child.take() else {
-            return Ok(());
+            return Ok(true);
         };
         ask_to_end(&child);
-        if tokio::time::timeout(STOP_WAIT, child.wait()).await.is_err() {
+        let ended = tokio::time::timeout(STOP_WAIT, child.wait()).await.is_ok();
+        if !ended {
             child.kill().await.map_err(DevnetFailure::Wait)?;
         }
-        Ok(())
+        Ok(ended)
     }
 
     /// Has relays that are started from here on run another program.
@@ -477,12 +478,13 @@ pub const READINGS: u16 = 60;
 const PORT_TRIES: usize = 32;
 /// Disk for one relay's envelopes, in MiB.
 const STORE_MIB: u64 = 256;
-/// A hundred processes on two cores need a while.
-const START_WAIT: Duration = Duration::from_secs(60);
+/// A hundred processes on two cores need a while, and two dozen on slow ones; one that ends is told at once.
+const START_WAIT: Duration = Duration::from_secs(240);
 /// Pause between two looks at a starting relay.
 const ASK_EVERY: Duration = Duration::from_millis(50);
-/// A relay promises to be gone in two seconds; a loaded machine may need more.
-const STOP_WAIT: Duration = Duration::from_secs(5);
+/// A relay stops waiting for its own tasks after 1.5 s and promises to be gone in two; that it hears the signal, ends
+/// and is reaped takes a machine that is slow and busy several seconds more.
+const STOP_WAIT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;
