@@ -49,7 +49,7 @@ impl Plots {
     }
 
     async fn pledge(&self, relay: usize) -> status::Pledge {
-        self.net.status(relay).await.unwrap().pledge
+        self.net.told(relay).await.pledge
     }
 
     /// What one relay knows of another.

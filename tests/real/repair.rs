@@ -131,15 +131,18 @@ async fn a_relay_that_is_drained_may_be_stopped_for_good() {
     };
     let mut begun = drain(&net).spawn().unwrap();
     until("it is leaving", async || {
-        let status = net.status(leaver).await.unwrap();
+        let status = net.told(leaver).await;
         status.repair.drained.is_some()
     })
     .await;
     net.kill(leaver).await;
     let _lost_its_relay = begun.wait();
     net.restart(leaver).await;
-    let status = net.status(leaver).await.unwrap();
-    assert!(status.repair.drained.is_some(), "it goes on leaving");
+    until("it goes on leaving", async || {
+        let status = net.told(leaver).await;
+        status.repair.drained.is_some()
+    })
+    .await;
 
     let (done, ended) = std::sync::mpsc::sync_channel(1);
     let mut again = drain(&net);

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use poste_link::courier::{Courier, CourierConfig, Secrets};
 use poste_link::network_file::NetworkFile;
@@ -143,14 +143,28 @@ impl Correspondent {
         }
     }
 
-    /// Seals and deposits a small envelope that outlives the test; when its epoch ends meanwhile it is sealed
-    /// again, as the program does.
+    /// Seals and deposits a small envelope that outlives the test; its id.
+    ///
+    /// # Errors
+    /// What stood in the way when it was given up.
     pub async fn deposit_one(&self) -> Result<EnvelopeId, Trouble> {
+        let (deposit, _) = self.deposit_sized(SizeClass::Small).await?;
+        Ok(deposit.envelope.id())
+    }
+
+    /// Seals and deposits an envelope that outlives the test; when its epoch ends meanwhile it is sealed again, as
+    /// the program does. What was deposited, and the receipts for it.
+    ///
+    /// # Errors
+    /// What stood in the way when it was given up.
+    pub async fn deposit_sized(
+        &self,
+        size: SizeClass,
+    ) -> Result<(Arc<Deposit>, Vec<Receipt>), Trouble> {
         loop {
-            let deposit = self.seal(SizeClass::Small, ExpiryClass::Days7);
-            let id = deposit.envelope.id();
-            match self.deposit(deposit).await {
-                Ok(_) => return Ok(id),
+            let deposit = self.seal(size, ExpiryClass::Days7);
+            match self.deposit(Arc::clone(&deposit)).await {
+                Ok(receipts) => return Ok((deposit, receipts)),
                 Err(Trouble::TooLate) => {}
                 Err(why) => return Err(why),
             }
@@ -201,16 +215,29 @@ impl Correspondent {
         }
     }
 
+    /// Reads its mailbox of one epoch until a reading is complete: one that is not promises nothing, and the program
+    /// makes another, too.
+    pub async fn fetch_whole(&self, epoch: Epoch) -> Fetched {
+        let start = Instant::now();
+        loop {
+            let fetched = self.fetch(epoch).await;
+            match fetched {
+                Ok(fetched) if fetched.complete => return fetched,
+                _ => {}
+            }
+            if start.elapsed() > crate::net::PATIENCE {
+                let members = self.members.borrow().as_ref().map_or(0, |list| list.len());
+                let pinned = self.pinned.borrow().clone();
+                panic!("{epoch:?}: {fetched:?}, of {members} members, by {pinned:?}")
+            }
+        }
+    }
+
     /// All that is in its mailboxes from an epoch to the present one.
     pub async fn fetch_since(&self, first: Epoch) -> Vec<EnvelopeId> {
         let mut ids = Vec::new();
         for epoch in first.0..=self.epoch().0 {
-            let fetched = self.fetch(Epoch(epoch)).await;
-            let fetched = fetched.unwrap_or_else(|why| {
-                let members = self.members.borrow().as_ref().map_or(0, |list| list.len());
-                let pinned = self.pinned.borrow().clone();
-                panic!("epoch {epoch}: {why:?}, of {members} members, by {pinned:?}")
-            });
+            let fetched = self.fetch_whole(Epoch(epoch)).await;
             ids.extend(fetched.envelopes.iter().map(Envelope::id));
         }
         ids

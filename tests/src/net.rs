@@ -142,9 +142,21 @@ impl Net {
             .expect("a relay of this net")
     }
 
-    /// What a relay tells its operator; `None` if it does not answer.
+    /// What a relay tells its operator; `None` if it does not answer, or tells too little because its store did not.
     pub async fn status(&self, index: usize) -> Option<Status> {
-        status::ask(&self.homes[index].socket_path()).await.ok()
+        let told = status::ask(&self.homes[index].socket_path()).await.ok();
+        told.filter(|status| !status.store.late)
+    }
+
+    /// The same of a relay that runs, which answers sooner or later.
+    pub async fn told(&self, index: usize) -> Status {
+        let mut told = None;
+        until("a running relay tells its status", async || {
+            told = self.status(index).await;
+            told.is_some()
+        })
+        .await;
+        told.unwrap()
     }
 
     /// Which of these envelopes are durable at a relay; `None` if it does not answer.
@@ -163,15 +175,27 @@ impl Net {
         Some(here)
     }
 
+    /// The same of a relay that runs, which answers sooner or later.
+    pub async fn kept(&self, index: usize, ids: &[EnvelopeId]) -> Vec<EnvelopeId> {
+        let mut here = None;
+        until("a running relay says what it holds", async || {
+            here = self.holds(index, ids).await;
+            here.is_some()
+        })
+        .await;
+        here.unwrap()
+    }
+
     /// Kills a relay as a power cut would.
     pub async fn kill(&mut self, index: usize) {
         self.devnet.kill(index).await.unwrap();
     }
 
-    /// Asks a relay to end and answers how long that took.
+    /// Asks a relay to end, which it must do by itself, and answers how long that took.
     pub async fn stop(&mut self, index: usize) -> Duration {
         let start = Instant::now();
-        self.devnet.stop_one(index).await.unwrap();
+        let ended = self.devnet.stop_one(index).await.unwrap();
+        assert!(ended, "relay {index} had to be killed: {}", self.log(index));
         start.elapsed()
     }
 
@@ -262,8 +286,9 @@ pub async fn turn() -> SemaphorePermit<'static> {
     TURNS.acquire().await.unwrap()
 }
 
-/// Five times what the slowest step takes on two busy cores.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+/// A whole epoch of 144 s, since what is waited for may begin with the next one, and what the slowest step takes on two
+/// busy cores, 24 s, on a machine that is nine times slower.
+pub const PATIENCE: Duration = Duration::from_secs(360);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 static TURNS: Semaphore = Semaphore::const_new(NETS_AT_A_TIME);

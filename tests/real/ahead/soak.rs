@@ -167,7 +167,7 @@ async fn lines(net: &Net, people: &[Arc<Correspondent>], since: Epoch) -> Vec<Ve
 async fn copies(net: &Net, ids: &[EnvelopeId]) -> BTreeMap<usize, usize> {
     let mut counts: BTreeMap<EnvelopeId, usize> = ids.iter().map(|id| (*id, 0)).collect();
     for index in 0..net.nodes() {
-        for id in net.holds(index, ids).await.unwrap() {
+        for id in net.kept(index, ids).await {
             *counts.get_mut(&id).unwrap() += 1;
         }
     }

@@ -42,24 +42,12 @@ struct Sweeping {
 
 impl Sweeping {
     async fn status(&self, relay: usize) -> Status {
-        let mut told = None;
-        until("it tells its status", async || {
-            told = self.net.status(relay).await;
-            told.is_some()
-        })
-        .await;
-        told.unwrap()
+        self.net.told(relay).await
     }
 
     /// The letters that a relay has.
     async fn held(&self, relay: usize) -> Vec<EnvelopeId> {
-        let mut held = None;
-        until("it says what it holds", async || {
-            held = self.net.holds(relay, &self.ids).await;
-            held.is_some()
-        })
-        .await;
-        held.unwrap()
+        self.net.kept(relay, &self.ids).await
     }
 
     /// Waits until this relay has opened another sweep.
