@@ -33,11 +33,27 @@ use swarm_proto::wire::mailbox::Deposit;
 
 use crate::correspondent::{random, unix_now};
 
-/// Random datagrams to a data port until `until`; answers how many were sent.
-pub fn datagrams(to: SocketAddr, until: Instant) -> u64 {
+/// How long an attack goes on: to its end, and on a slow machine until it is one, after so many things sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Length {
+    /// When it may end.
+    pub end: Instant,
+    /// After how many.
+    pub least: u64,
+}
+
+impl Length {
+    fn goes_on(self, sent: u64) -> bool {
+        let now = Instant::now();
+        now < self.end || (sent < self.least && now < self.end + crate::net::PATIENCE)
+    }
+}
+
+/// Random datagrams to a data port; answers how many were sent.
+pub fn datagrams(to: SocketAddr, length: Length) -> u64 {
     let socket = StdUdpSocket::bind(source(1)).unwrap();
     let mut sent = 0;
-    while Instant::now() < until {
+    while length.goes_on(sent) {
         let bytes = random(20 + usize::try_from(sent).unwrap() * 7 % 1_400);
         sent += u64::from(socket.send_to(&bytes, to).is_ok());
         if sent.is_multiple_of(16) {
@@ -47,11 +63,11 @@ pub fn datagrams(to: SocketAddr, until: Instant) -> u64 {
     sent
 }
 
-/// Random bytes on connections to a discovery port until `until`; answers how many connections there were.
-pub fn connections(to: SocketAddr, until: Instant) -> u64 {
+/// Random bytes on connections to a discovery port; answers how many connections there were.
+pub fn connections(to: SocketAddr, length: Length) -> u64 {
     use std::io::Write;
     let mut made = 0;
-    while Instant::now() < until {
+    while length.goes_on(made) {
         let Ok(mut stream) = std::net::TcpStream::connect_timeout(&to, Duration::from_secs(1))
         else {
             continue;
@@ -64,20 +80,20 @@ pub fn connections(to: SocketAddr, until: Instant) -> u64 {
     made
 }
 
-/// Frames over valid links, until `until`: `make` is called for each. Answers how many were sent.
+/// Frames over valid links: `make` is called for each. Answers how many were sent.
 pub async fn frames(
     network: NetworkId,
     to: Target,
-    until: Instant,
+    length: Length,
     make: impl Fn() -> Frame,
 ) -> u64 {
     let mut sent = 0;
-    while Instant::now() < until {
+    while length.goes_on(sent) {
         let socket = bind(source(fresh())).unwrap();
         let endpoint =
             Endpoint::client(socket, Greeting::new(network), LinkConfig::home()).unwrap();
         if let Ok(link) = endpoint.link(to.key, to.addr).await {
-            while link.is_open() && Instant::now() < until {
+            while link.is_open() && length.goes_on(sent) {
                 // No answer is the usual answer.
                 let _silence = link.ask(&make(), Duration::from_millis(30)).await;
                 sent += 1;
@@ -168,10 +184,10 @@ impl Traitor {
         }
     }
 
-    /// Sends copies of `deposit` that its mailbox's writer never signed until `until`; answers how many.
-    pub async fn false_copies(&self, to: Target, deposit: &Deposit, until: Instant) -> u64 {
+    /// Sends copies of `deposit` that its mailbox's writer never signed; answers how many.
+    pub async fn false_copies(&self, to: Target, deposit: &Deposit, length: Length) -> u64 {
         let mut sent = 0;
-        while Instant::now() < until {
+        while length.goes_on(sent) {
             let row = swarm_proto::store::Row {
                 write_signature: unsigned(deposit).write_signature,
                 arrival: deposit.envelope.header().made,
