@@ -110,9 +110,12 @@ impl Person {
 }
 
 /// Two people; the first has the second as the contact `bob`.
-fn two_people(net: &Net) -> (Person, Person) {
+async fn two_people(net: &Net) -> (Person, Person) {
     let (ada, bob) = (Person::new(net), Person::new(net));
-    bob.done(&["sync"]);
+    until("bob has been in the network", async || {
+        bob.code(&["sync"]) == Some(0)
+    })
+    .await;
     ada.done(&["contact", "add", "bob", &bob.invitation()]);
     (ada, bob)
 }
@@ -124,10 +127,10 @@ fn signal_all(net: &Net, signal: Signal) {
 #[tokio::test]
 async fn a_writer_killed_at_any_moment_has_queued_the_letter_or_not_and_sends_it_once() {
     let net = Net::start(RELAY, 6).await;
-    let (ada, bob) = two_people(&net);
+    let (ada, bob) = two_people(&net).await;
     ada.store(&["send", "bob", "before"]).await;
     let mut queued = 0;
-    let moments = [0, 5, 20, 60, 150, 400, 1_000, 3_000, 9_000];
+    let moments = [0, 5, 20, 60, 150, 400, 1_000, 3_000, 9_000, 30_000, 90_000];
     for (number, wait_ms) in moments.into_iter().enumerate() {
         if queued > 1 && number > 5 {
             break; // The later ones are for machines on which even starting takes long.
@@ -164,7 +167,7 @@ async fn a_writer_killed_at_any_moment_has_queued_the_letter_or_not_and_sends_it
 #[tokio::test]
 async fn without_a_network_a_letter_waits_and_a_script_knows() {
     let net = Net::start(RELAY, 5).await;
-    let (ada, bob) = two_people(&net);
+    let (ada, bob) = two_people(&net).await;
     signal_all(&net, Signal::SIGSTOP);
     let output = ada.run(&["send", "bob", "later", "--json"]);
     signal_all(&net, Signal::SIGCONT);
@@ -223,7 +226,7 @@ fn objects(text: &str) -> Vec<Value> {
 #[tokio::test]
 async fn every_verb_answers_scripts_and_a_letter_is_shown_once_whoever_fetched_it() {
     let net = Net::start(RELAY, 5).await;
-    let (ada, bob) = two_people(&net);
+    let (ada, bob) = two_people(&net).await;
     let file = ada.dir.path().join("notes.bin");
     let content: Vec<u8> = (0..=255).cycle().take(20_000).collect();
     std::fs::write(&file, &content).unwrap();
@@ -380,7 +383,7 @@ impl Drop for Following {
 #[tokio::test]
 async fn who_follows_the_inbox_sees_a_letter_come_and_can_do_other_things_meanwhile() {
     let net = Net::start(RELAY, 5).await;
-    let (ada, bob) = two_people(&net);
+    let (ada, bob) = two_people(&net).await;
     let follow = ["inbox", "--follow", "--every", "1", "--json"];
     let following = Following::start(bob.command(&follow));
     ada.store(&["send", "bob", "while you look"]).await;
