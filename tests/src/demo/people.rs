@@ -19,7 +19,7 @@ pub(super) struct Person {
     exe: PathBuf,
 }
 
-/// What a command answered: one JSON value a line, and its exit code.
+/// What a command answered: one JSON value a line, or each of a list, and its exit code.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) lines: Vec<Value>,
@@ -93,8 +93,12 @@ impl Person {
             command: command.clone(),
             said: text.into_owned(),
         })?;
+        let each = |line| match line {
+            Value::Array(rows) => rows,
+            one => vec![one],
+        };
         Ok(Answer {
-            lines,
+            lines: lines.into_iter().flat_map(each).collect(),
             code: output.status.code().unwrap_or(-1),
             said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
             command,

@@ -126,9 +126,7 @@ impl Swarm {
             by_relay: vec![0; RELAYS],
         };
         for (index, home) in self.running() {
-            let socket = home.socket_path();
-            let here = status::ask_holds(&socket, ids.to_vec()).await;
-            let here = here.map_err(|_| DemoFailure::Late("a relay does not say what it holds"))?;
+            let here = held(home, ids).await?;
             if let Some(count) = copies.by_relay.get_mut(index) {
                 *count = here.len() as u64;
             }
@@ -205,11 +203,26 @@ impl Swarm {
     }
 }
 
+/// Which of these envelopes a relay has, which it says sooner or later: its disk may be slow.
+async fn held(home: &Home, ids: &[String]) -> Result<Vec<String>, DemoFailure> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Ok(here) = status::ask_holds(&home.socket_path(), ids.to_vec()).await {
+            return Ok(here);
+        }
+        if Instant::now() > until {
+            return Err(DemoFailure::Late("a relay does not say what it holds"));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
 /// The relay that lies.
 pub(super) const LIAR: usize = RELAYS - 1;
 /// Relays of the demo.
 pub(super) const RELAYS: usize = 12;
 /// An hour of the demo's network takes six seconds, a day 144.
 pub(super) const MINUTE_MS: u32 = 100;
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Only there to end a broken run.
+const PATIENCE: Duration = Duration::from_secs(240);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
