@@ -145,27 +145,39 @@ async fn a_message_costs_little_more_than_its_bytes() {
     let to = relay.target;
     let link = other.endpoint.link(to.key, to.addr).await.unwrap();
     for bytes in [100, 1_000, 10_000] {
-        let before = at_rest(&link).await;
-        for _ in 0..MESSAGES {
-            // Acknowledged when it returns, so that no two share a datagram.
-            link.tell(&Frame::new(FrameKind::Copy, vec![7; bytes]))
-                .await
-                .unwrap();
-        }
-        let after = at_rest(&link).await;
-        let sent = (after.sent - before.sent) / MESSAGES;
-        let received = (after.received - before.received) / MESSAGES;
-        let datagrams = (after.datagrams - before.datagrams) as f64 / MESSAGES as f64;
-        println!(
-            "{bytes} bytes: {sent} sent, {received} received, {datagrams} datagrams a message"
-        );
         let most = bytes as u64 + bytes as u64 / 20 + MESSAGE_OVERHEAD_MAX;
-        assert!(sent + received <= most, "{sent} + {received} bytes");
+        let mut cost = message_cost(&link, bytes).await;
+        // A machine that stands still for some 30 ms sends again what was not lost.
+        for _ in 1..TRIES {
+            if cost > most {
+                cost = cost.min(message_cost(&link, bytes).await);
+            }
+        }
+        assert!(cost <= most, "{cost} bytes");
     }
+}
+
+/// Bytes that a message of so many takes, both ways.
+async fn message_cost(link: &Link, bytes: usize) -> u64 {
+    let before = at_rest(link).await;
+    for _ in 0..MESSAGES {
+        // Acknowledged when it returns, so that no two share a datagram.
+        link.tell(&Frame::new(FrameKind::Copy, vec![7; bytes]))
+            .await
+            .unwrap();
+    }
+    let after = at_rest(link).await;
+    let sent = (after.sent - before.sent) / MESSAGES;
+    let received = (after.received - before.received) / MESSAGES;
+    let datagrams = (after.datagrams - before.datagrams) as f64 / MESSAGES as f64;
+    println!("{bytes} bytes: {sent} sent, {received} received, {datagrams} datagrams a message");
+    sent + received
 }
 
 /// Five datagrams of 1,200 bytes, and as much as one more for hello, ticket and connection ids.
 const HANDSHAKE_BYTES_MAX: u64 = 6 * 1_200;
+/// Averages of which the least counts.
+const TRIES: u32 = 5;
 /// Messages that an average is taken over.
 const MESSAGES: u64 = 50;
 /// Bytes that a message of one datagram may cost beside its body, acknowledgement included.

@@ -154,7 +154,7 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     assert!(waited.is_ok(), "waited in vain for {what}");
 }
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The first byte of an onion that is never answered.
 const HANG: u8 = 0xff;
