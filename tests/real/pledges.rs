@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use poste_node::status::{self, Standing};
+use poste_node::status::{self, NetworkStanding, Standing};
 use poste_tests::net::{Net, launcher, until};
 use swarm_proto::hash;
 use swarm_proto::id::NodeKey;
@@ -56,6 +56,17 @@ impl Plots {
     async fn standing(&self, at: usize, of: usize) -> Standing {
         let socket = self.net.home(at).socket_path();
         status::ask_standing(&socket, &self.ids[of]).await.unwrap()
+    }
+
+    /// What the watchers of this epoch say of a relay at another one, which knows them soon after it has begun.
+    async fn watched(&self, at: usize, of: usize) -> NetworkStanding {
+        let mut network = NetworkStanding::default();
+        until("a relay's watchers are known", async || {
+            network = self.standing(at, of).await.network;
+            network.watchers > 0
+        })
+        .await;
+        network
     }
 
     fn run(&self, relay: usize, words: &[&str]) -> String {
@@ -171,7 +182,7 @@ async fn who_makes_its_plot_up_convicts_itself_and_who_lost_or_released_a_sector
         let pledge = plots.pledge(at).await;
         (wrong, silent) = (wrong + pledge.wrong, silent + pledge.silent);
         for of in others.iter().filter(|of| **of != at) {
-            let network = plots.standing(at, *of).await.network;
+            let network = plots.watched(at, *of).await;
             assert!(!network.pledged_wrong, "{at} of {of}: {network:?}");
             assert!(
                 network.suspend < network.majority,
