@@ -2,12 +2,10 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
 use poste_tests::correspondent::Correspondent;
 use poste_tests::net::{Net, until};
-use swarm_proto::client::Trouble;
-use swarm_proto::envelope::{ExpiryClass, SizeClass};
+use swarm_proto::envelope::SizeClass;
 use swarm_proto::id::EnvelopeId;
 
 use crate::RELAY;
@@ -69,13 +67,7 @@ async fn what_a_disk_damaged_is_copied_to_it_again() {
     let who = Correspondent::new(net.file(), 33);
     let since = who.epoch();
     let whole = deposit_some(&who).await;
-    let deposit = loop {
-        let deposit = who.seal(SizeClass::Small, ExpiryClass::Days7);
-        match who.deposit(Arc::clone(&deposit)).await {
-            Ok(_) => break deposit,
-            Err(why) => assert_eq!(why, Trouble::TooLate),
-        }
-    };
+    let (deposit, _) = who.deposit_sized(SizeClass::Small).await.unwrap();
     let mut all = whole;
     all.push(deposit.envelope.id());
     until("all relays have all", async || {
@@ -91,8 +83,7 @@ async fn what_a_disk_damaged_is_copied_to_it_again() {
     net.restart(victim).await;
     until("it has noticed", async || {
         assert!(all.len() >= who.fetch_since(since).await.len());
-        let status = net.status(victim).await.unwrap();
-        status.store.damaged == 1
+        net.told(victim).await.store.damaged == 1
     })
     .await;
     until("all relays have all again", async || {
