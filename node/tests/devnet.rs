@@ -206,7 +206,9 @@ fn a_newcomer_with_one_address_finds_the_whole_devnet() {
     assert!(!third.status.success());
     let said = String::from_utf8_lossy(&third.stderr);
     assert!(
-        said.contains(&format!("the store in {home}/store: the file is damaged")),
+        said.contains(&format!(
+            "the store in {home}/store: the file or its disk is damaged"
+        )),
         "{said}"
     );
 }

@@ -57,7 +57,8 @@ pub struct StoreConfig {
     pub group_ops: usize,
     /// After a full disk: how long until it is looked at again, when nothing was deleted.
     pub full_retry: Duration,
-    /// The store cancels it when its file is damaged so that nothing can be kept any more.
+    /// The store cancels it when nothing can be kept any more ([STO-11]): the file's structure is damaged, a flush failed,
+    /// or two commits in a row did for another reason than a full disk.
     pub ruin: CancellationToken,
     /// False loses what was acknowledged; for the test that shows that the crash test can fail.
     #[cfg(test)]
@@ -295,9 +296,9 @@ pub enum StoreFailure {
     /// The file has another layout than this program's.
     #[error("store: the file has layout {0}, and this program knows only layout {known}", known = schema::SCHEMA_VERSION)]
     Schema(u32),
-    /// The file's structure is damaged.
+    /// The file's structure is damaged, or the disk takes nothing any more.
     #[error(
-        "the file is damaged; move the folder away and start again: the relay takes its letters from their other holders"
+        "the file or its disk is damaged; move the folder away, or to another disk, and start again: what it lacks the relay takes from other holders"
     )]
     Ruined,
     /// The disk did not finish in time.

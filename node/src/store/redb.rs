@@ -31,6 +31,8 @@ pub(super) struct Engine<D: Disk> {
     /// Of the last commit.
     catalog: Catalog,
     room: Room,
+    /// The last commit failed for another reason than a full disk.
+    failing: bool,
     /// A flush failed: nothing is written any more until the store is opened anew.
     flush_failed: Arc<AtomicBool>,
 }
@@ -58,6 +60,7 @@ impl<D: Disk> Engine<D> {
             open: None,
             catalog: Catalog::default(),
             room: Room::Enough,
+            failing: false,
             flush_failed: Arc::new(AtomicBool::new(false)),
         };
         engine.reopen()?;
@@ -163,6 +166,7 @@ impl<D: Disk> Engine<D> {
     }
 
     fn read(&mut self, snapshot: &mut Option<Snapshot>, op: &StoreOp) -> StoreDone {
+        let mut opened_again = false;
         loop {
             let done = self
                 .snapshot(snapshot)
@@ -170,6 +174,15 @@ impl<D: Disk> Engine<D> {
             match done {
                 Ok(done) => return done.unwrap_or(StoreDone::Failed),
                 Err(StoreFailure::Row(damaged)) if self.forget(&damaged) => *snapshot = None,
+                // After one failed reading redb's handle refuses all that follow.
+                Err(failure) if !failure.is_record() && !opened_again => {
+                    tracing::error!(%failure, "the store cannot be read");
+                    opened_again = true;
+                    *snapshot = None;
+                    if let Err(failure) = self.reopen() {
+                        tracing::error!(%failure, "the store cannot be opened");
+                    }
+                }
                 Err(failure) => {
                     tracing::error!(%failure, "the store cannot be read");
                     return StoreDone::Failed;
@@ -258,6 +271,7 @@ impl<D: Disk> Engine<D> {
         let catalog = group.finish()?;
         write.commit()?;
         self.catalog = catalog;
+        self.failing = false;
         Ok(done)
     }
 
@@ -301,9 +315,6 @@ impl<D: Disk> Engine<D> {
     fn recover_disk(&mut self, tasks: Vec<Task>, failure: &StoreFailure) {
         let full = failure.is_full();
         let mut again = false;
-        if matches!(failure, StoreFailure::Ruined) {
-            self.config.ruin.cancel();
-        }
         if full {
             tracing::warn!("the disk is full: deposits are refused");
             again = matches!(self.room, Room::Enough);
@@ -315,8 +326,13 @@ impl<D: Disk> Engine<D> {
         } else {
             tracing::error!(%failure, "the store cannot be written");
         }
-        if self.flush_failed.load(Ordering::Acquire) {
+        let flush_failed = self.flush_failed.load(Ordering::Acquire);
+        if flush_failed {
             tracing::error!("a flush failed: nothing is kept until the relay is started again");
+        }
+        let fails_again = !full && std::mem::replace(&mut self.failing, !full);
+        if fails_again || flush_failed || matches!(failure, StoreFailure::Ruined) {
+            self.config.ruin.cancel();
         }
         if let Err(failure) = self.reopen() {
             tracing::error!(%failure, "the store cannot be opened");

@@ -173,6 +173,7 @@ struct Faulty {
     /// Changes that still work before one fails.
     works_for: Option<u32>,
     flush_fails: bool,
+    read_fails: bool,
 }
 
 const BLOCK: u64 = 4_096;
@@ -187,6 +188,7 @@ impl FaultyDisk {
                 ballast: 0,
                 works_for: None,
                 flush_fails: false,
+                read_fails: false,
             })),
         }
     }
@@ -199,6 +201,15 @@ impl FaultyDisk {
     /// Lets the next flush fail.
     pub(super) fn fail_flush(&self) {
         self.lock().flush_fails = true;
+    }
+
+    /// Lets the next reading fail.
+    pub(super) fn fail_read(&self) {
+        self.lock().read_fails = true;
+    }
+
+    pub(super) fn has_read_trouble(&self) -> bool {
+        self.lock().read_fails
     }
 
     pub(super) fn heal(&self) {
@@ -263,7 +274,10 @@ impl StorageBackend for FaultyDisk {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let at = usize::try_from(offset).unwrap();
-        let faulty = self.lock();
+        let mut faulty = self.lock();
+        if std::mem::take(&mut faulty.read_fails) {
+            return Err(io::Error::other("injected"));
+        }
         let from = faulty.content.get(at..at + out.len());
         out.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())

@@ -174,6 +174,67 @@ fn after_a_failed_flush_nothing_is_acknowledged_until_the_store_is_opened_anew()
     assert!(is_kept(&store.ask(put(1, letter(5, 1), 50))));
 }
 
+/// [STO-11] After a failed reading redb refuses all others until the file is opened again.
+#[test]
+fn a_reading_that_fails_is_made_again_and_takes_no_other_along() {
+    let disk = FaultyDisk::new(60 << 20);
+    let config = StoreConfig {
+        cache_bytes: 0,
+        ..config()
+    };
+    let ruin = config.ruin.clone();
+    let store = disk.store(config);
+    let letters: Vec<Row> = (0..40).map(|number| letter(number, 1)).collect();
+    for row in &letters {
+        assert!(is_kept(&store.ask(put(1, row.clone(), 50))));
+    }
+    for row in &letters {
+        disk.fail_read();
+        let id = row.envelope.id();
+        assert_eq!(store.ask(StoreOp::Read { id }), stored(row, 50));
+    }
+    assert!(!disk.has_read_trouble(), "readings reached the disk");
+    assert!(!ruin.is_cancelled());
+}
+
+/// A put that the disk fails.
+fn fail(disk: &FaultyDisk, store: &Store, number: u32) {
+    disk.fail_after(0);
+    let done = store.ask(put(1, letter(number, 1), 50));
+    assert_eq!(done, StoreDone::Failed);
+    disk.heal();
+}
+
+/// [STO-11] A disk on which nothing can be written any more ends its relay; one that is full, or failed once, does not.
+#[test]
+fn a_disk_that_takes_nothing_any_more_is_told() {
+    let told = |trouble: fn(&FaultyDisk, &Store)| {
+        let disk = FaultyDisk::new(8 << 20);
+        let config = config();
+        let ruin = config.ruin.clone();
+        let store = disk.store(config);
+        assert!(is_kept(&store.ask(put(1, letter(1, 1), 50))));
+        trouble(&disk, &store);
+        ruin.is_cancelled()
+    };
+    assert!(!told(|_, store| drop(fill(store))), "full");
+    assert!(!told(|disk, store| {
+        for number in [2, 4, 6] {
+            fail(disk, store, number);
+            assert!(is_kept(&store.ask(put(1, letter(number + 1, 1), 50))));
+        }
+    }));
+    assert!(told(|disk, store| {
+        fail(disk, store, 2);
+        fail(disk, store, 3);
+    }));
+    assert!(told(|disk, store| {
+        disk.fail_flush();
+        let done = store.ask(put(1, letter(2, 1), 50));
+        assert_eq!(done, StoreDone::Failed);
+    }));
+}
+
 /// [STO-6] The same on a real file system that is really full.
 #[test]
 fn a_full_file_system_refuses_deposits_serves_reads_and_recovers_by_expiry() {
