@@ -336,6 +336,7 @@ impl Relay {
     fn told(&mut self, now: Now, from: NodeId, verified: Verified, out: &mut Effects) {
         self.reached(now, from);
         self.repair.met(&self.context, now, from, out);
+        self.sweeps.met(&self.context, now, from, out);
         self.standing.met(from, out);
         let context = &mut self.context;
         match verified.message {
@@ -647,13 +648,13 @@ impl Relay {
             self.expiry.wake(&self.context, now, out);
         }
         self.deposits.wake(&self.context, now, out);
-        self.gossip.wake(&mut self.context, now, out);
+        let drawn = self.gossip.wake(&mut self.context, now, out);
         self.repair.wake(&mut self.context, now, out);
         let live = self.repair.live();
         let outcome = self.sweeps.wake(&self.context, now, live, out);
         self.swept(now, outcome, out);
         self.standing
-            .wake(&mut self.context, now, &mut self.pledges, out);
+            .wake(&mut self.context, now, drawn, &mut self.pledges, out);
         let silent = self.pledges.wake(now);
         self.judged(now, silent, out);
     }

@@ -36,7 +36,10 @@ pub(crate) struct Sweeps {
     /// Up to which moment of the calendar sweeps were drawn.
     drawn: Option<UnixTime>,
     draw_at: Instant,
-    due: BTreeSet<Job>,
+    /// What is to be swept, and when at the latest: with a message from the prover, or then ([SWP-4]).
+    waiting: BTreeMap<Job, Instant>,
+    /// The same by its moment.
+    due: BTreeSet<(Instant, Job)>,
     exchanges: Exchanges,
     /// How often in a row a prover has not answered for a part.
     silent: BTreeMap<Job, u8>,
@@ -46,10 +49,11 @@ pub(crate) struct Sweeps {
 /// What is to be swept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Job {
+    /// First, so that what one prover is to be asked lies together.
+    pub(crate) prover: NodeId,
     pub(crate) epoch: Epoch,
     pub(crate) cell: Cell,
     pub(crate) part: Part,
-    pub(crate) prover: NodeId,
 }
 
 /// What sweeps did since the start, for the operator.
@@ -92,6 +96,7 @@ impl Sweeps {
         Self {
             drawn: None,
             draw_at: now.mono,
+            waiting: BTreeMap::new(),
             due: BTreeSet::new(),
             exchanges: Exchanges::default(),
             silent: BTreeMap::new(),
@@ -147,7 +152,7 @@ impl Sweeps {
     fn split(&mut self, job: Job) {
         self.silent.remove(&job);
         for part in job.part.children() {
-            self.add(Job { part, ..job });
+            self.add(Job { part, ..job }, Instant::default());
         }
     }
 
@@ -186,8 +191,8 @@ impl Sweeps {
 
     /// When something is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let next =
-            (!self.due.is_empty() && self.exchanges.has_room()).then_some(Instant::default());
+        let next = self.due.first().filter(|_| self.exchanges.has_room());
+        let next = next.map(|(at, _)| *at);
         [Some(self.draw_at), next, self.exchanges.deadline()]
             .into_iter()
             .flatten()
@@ -201,6 +206,7 @@ impl Sweeps {
             .scale
             .minutes(HOUR_MINUTES * u64::from(context.network.sweep_hours.max(1)));
         self.draw_at = now.mono.plus(period / DRAWS);
+        let latest = now.mono.plus(period / WAITS);
         let from = self.drawn.replace(now.unix).unwrap_or(now.unix);
         let oldest = context.network.scale.epoch_of(now.unix);
         let oldest = oldest.minus(limits::EPOCHS_REMEMBERED);
@@ -219,12 +225,14 @@ impl Sweeps {
                             + moment(&context.me, &prover, *epoch, *cell, number) % period_ms;
                         if from.0 < at && at <= now.unix.0 {
                             let (epoch, cell) = (*epoch, *cell);
-                            self.add(Job {
+                            let part = Part::ALL;
+                            let job = Job {
+                                prover,
                                 epoch,
                                 cell,
-                                part: Part::ALL,
-                                prover,
-                            });
+                                part,
+                            };
+                            self.add(job, latest);
                         }
                     }
                 }
@@ -232,17 +240,48 @@ impl Sweeps {
         }
     }
 
-    fn add(&mut self, job: Job) {
-        if self.due.len() < limits::SWEEPS_WAITING_MAX {
-            self.due.insert(job);
+    fn add(&mut self, job: Job, at: Instant) {
+        if self.waiting.len() >= limits::SWEEPS_WAITING_MAX {
+            return;
         }
+        if let Some(before) = self.waiting.insert(job, at) {
+            self.due.remove(&(before, job));
+        }
+        self.due.insert((at, job));
+    }
+
+    /// There is a link with a relay: what it is to be asked is asked ([SWP-4]).
+    pub(crate) fn met(&mut self, context: &Context, now: Now, peer: NodeId, out: &mut Effects) {
+        let first = Job {
+            prover: peer,
+            epoch: Epoch(0),
+            cell: Cell(0),
+            part: Part::ALL,
+        };
+        let its = self.waiting.range(first..);
+        let its = its.take_while(|(job, _)| job.prover == peer);
+        let waits: Vec<(Job, Instant)> = its
+            .filter(|(_, at)| **at > now.mono)
+            .map(|(job, at)| (*job, *at))
+            .collect();
+        if waits.is_empty() {
+            return;
+        }
+        for (job, at) in waits {
+            self.due.remove(&(at, job));
+            self.waiting.insert(job, now.mono);
+            self.due.insert((now.mono, job));
+        }
+        self.open_next(context, now, out);
     }
 
     fn open_next(&mut self, context: &Context, now: Now, out: &mut Effects) {
         while self.exchanges.has_room() {
-            let Some(job) = self.due.pop_first() else {
+            let Some((_, job)) = self.due.first().copied().filter(|(at, _)| *at <= now.mono) else {
                 return;
             };
+            self.due.pop_first();
+            self.waiting.remove(&job);
             let is_there = !context.is_away(&job.prover) && !context.is_gone(&job.prover);
             if is_there && !context.clock_off {
                 self.exchanges.open(context, now, job, out);
@@ -341,6 +380,8 @@ fn moment(opener: &NodeId, prover: &NodeId, epoch: Epoch, cell: Cell, period: u6
 
 /// How often in a period sweeps are drawn: at most so much later than their moment they are opened.
 const DRAWS: u32 = 32;
+/// The part of a period, an hour of a day, for which a sweep waits for a link that is opened for something else.
+const WAITS: u32 = 24;
 /// Unanswered questions about one part, after which it counts as lost ([SWP-6]).
 const SILENT_MAX: u8 = 3;
 /// How long a step of a sweep may take: half a MiB to read and hash, and a round trip.

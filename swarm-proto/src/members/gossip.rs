@@ -265,19 +265,25 @@ impl Gossip {
         out.answer(stream, Message::RosterPart(part));
     }
 
-    /// Does what is due.
-    pub(crate) fn wake(&mut self, context: &mut Context, now: Now, out: &mut Effects) {
+    /// Does what is due. Answers with a member drawn from all if a comparison with one begins ([GOS-2]).
+    pub(crate) fn wake(
+        &mut self,
+        context: &mut Context,
+        now: Now,
+        out: &mut Effects,
+    ) -> Option<NodeId> {
         if self.renew_at.is_some_and(|at| at <= now.mono) {
             self.issue(context, now, out);
         }
-        if self.round_at <= now.mono {
-            self.round_at = now.mono.plus(round_pause(context));
-            self.round(context, now, out);
+        if self.round_at > now.mono {
+            return None;
         }
+        self.round_at = now.mono.plus(round_pause(context));
+        self.round(context, now, out)
     }
 
-    /// One comparison: of three in ten minutes one is with a member drawn from all ([GOS-2]).
-    fn round(&mut self, context: &mut Context, now: Now, out: &mut Effects) {
+    /// One comparison: of three in ten minutes one is with a member drawn from all ([GOS-2]), which is the answer.
+    fn round(&mut self, context: &mut Context, now: Now, out: &mut Effects) -> Option<NodeId> {
         let first = self
             .rounds
             .is_multiple_of(limits::MEMBERS_RECONCILE_PARTNERS);
@@ -299,6 +305,7 @@ impl Gossip {
             let lacking = snapshot.without_keys().take(KEYS_PER_ROUND_MAX);
             ask(partner, true, lacking.copied().collect(), out);
         }
+        partner.filter(|_| first)
     }
 
     /// When something is due.

@@ -35,7 +35,6 @@ use crate::effects::{Effects, SignTicket};
 use crate::id::NodeId;
 use crate::limits;
 use crate::members::exchange::Exchanges;
-use crate::members::gossip::partners;
 use crate::pledge::{Pledges, Verdict};
 use crate::time::{EPOCH_MINUTES, Epoch, HOUR_MINUTES, Instant, Now};
 use crate::wire::Message;
@@ -162,7 +161,7 @@ impl Standing {
             ask_at: now.mono,
             has_looked: false,
             report_at: now.mono.plus(FIRST_REPORT),
-            compare_at: now.mono.plus(FIRST_COMPARE),
+            compare_at: now.mono,
             counts: StandingCounts::default(),
         }
     }
@@ -322,11 +321,12 @@ impl Standing {
         }
     }
 
-    /// Does what is due.
+    /// Does what is due. `drawn` is a member drawn from all with which the member list is being compared.
     pub(crate) fn wake(
         &mut self,
         context: &mut Context,
         now: Now,
+        drawn: Option<NodeId>,
         pledges: &mut Pledges,
         out: &mut Effects,
     ) {
@@ -349,14 +349,12 @@ impl Standing {
             self.report_at = now.mono.plus(about(context, HOUR_MINUTES));
             self.report(context);
         }
-        if self.compare_at <= now.mono {
+        if let Some(partner) = drawn.filter(|_| self.compare_at <= now.mono) {
             self.compare_at = now.mono.plus(about(context, COMPARE_MINUTES));
-            if let Some(partner) = partners(context).first() {
-                let items = self.heard.items().chain(self.proofs.items());
-                let items: Vec<[u8; 32]> = items.collect();
-                if let Some(opening) = self.exchanges.open(context, now, *partner, items) {
-                    self.send(*partner, Message::ReconcileTestimonies(opening), out);
-                }
+            let items = self.heard.items().chain(self.proofs.items());
+            let items: Vec<[u8; 32]> = items.collect();
+            if let Some(opening) = self.exchanges.open(context, now, partner, items) {
+                self.send(partner, Message::ReconcileTestimonies(opening), out);
             }
         }
         if self.pass_on_at.is_some_and(|at| at <= now.mono) {
@@ -369,7 +367,7 @@ impl Standing {
         if context.network.verdicts.watchers == 0 {
             return None;
         }
-        let fixed = [self.ask_at, self.report_at, self.compare_at];
+        let fixed = [self.ask_at, self.report_at];
         let others = [self.pass_on_at, self.askers.deadline()];
         fixed.into_iter().chain(others.into_iter().flatten()).min()
     }
@@ -652,10 +650,8 @@ fn testimonies_bytes(testimonies: &[Testimony]) -> u64 {
     2 + testimonies.iter().map(Testimony::wire_bytes).sum::<usize>() as u64
 }
 
-/// Minutes between two comparisons of testimonies that a relay opens ([STD-5]).
-const COMPARE_MINUTES: u64 = 30;
-/// A relay that has just started first learns who is there.
-const FIRST_COMPARE: Duration = Duration::from_secs(5);
+/// Minutes after which a relay compares its testimonies again, with the next one drawn from all ([STD-5]).
+const COMPARE_MINUTES: u64 = 25;
 /// Nothing was found before that.
 const FIRST_REPORT: Duration = Duration::from_secs(5);
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::crypto::{Crypto, SecretKey};
-use crate::effects::{Event, PeerChange};
+use crate::effects::{Effect, Event, PeerChange};
 use crate::envelope::ExpiryClass;
 use crate::id::NodeKey;
 use crate::rig::{Rig, owner};
@@ -365,6 +365,39 @@ fn in_a_new_epoch_a_relay_is_away_until_a_quorum_says_otherwise() {
     assert!(hearing.say(0..3, true) && hearing.say(3..10, false));
     assert!(!hearing.say(10..11, false));
     assert!(!hearing.is_wanting(false, None, true));
+}
+
+/// [STD-5]
+#[test]
+fn testimonies_are_compared_with_whom_the_member_list_is_every_half_hour() {
+    let rig = watched(5);
+    let (mut context, start) = (rig.view_of(0), rig.now);
+    let (mut standing, mut pledges) = (Standing::new(start), Pledges::new(0));
+    let peers = [1, 2].map(|at| rig.nodes[at].key.node_id());
+    let mut compared = |minutes: u64, drawn: Option<NodeId>| -> Vec<NodeId> {
+        let passed = Duration::from_secs(60 * minutes);
+        let now = Now {
+            mono: start.mono.plus(passed),
+            unix: start.unix.plus(passed),
+        };
+        let mut out = Effects::default();
+        standing.wake(&mut context, now, drawn, &mut pledges, &mut out);
+        let asked = out.drain().filter_map(|effect| match effect {
+            Effect::Send { to, message } => {
+                matches!(message, Message::ReconcileTestimonies(_)).then_some(to)
+            }
+            _ => None,
+        });
+        asked.collect()
+    };
+    assert!(compared(0, None).is_empty());
+    assert_eq!(compared(1, Some(peers[0])), [peers[0]]);
+    assert!(compared(11, Some(peers[1])).is_empty());
+    assert!(
+        compared(40, None).is_empty(),
+        "nobody is drawn for this alone"
+    );
+    assert_eq!(compared(41, Some(peers[1])), [peers[1]]);
 }
 
 /// [STD-12]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::crypto::{Crypto, SecretKey};
-use crate::effects::PeerChange;
+use crate::effects::{Effect, PeerChange};
 use crate::envelope::ExpiryClass;
 use crate::rig::{Owner, Rig, owner};
 use crate::store::{MemStore, Quota, Row, StoreOp, proof_of, tag_of};
@@ -86,6 +86,56 @@ fn each_copy_is_proven_once_a_day_to_another_holder_each_time() {
             "in four days each other holder had its turn"
         );
     }
+}
+
+/// [SWP-4]
+#[test]
+fn a_sweep_waits_an_hour_for_a_link_and_then_opens_one() {
+    let (rig, _, letters, holders) = scene(Rig::new(7), 1);
+    let promise = rig.promise(&letters[0]);
+    let start = rig.now;
+    let live = BTreeMap::from([(promise.epoch, BTreeSet::from([promise.cell]))]);
+    let later = |minutes: u64| Now {
+        mono: start.mono.plus(Duration::from_secs(60 * minutes)),
+        unix: start.unix.plus(Duration::from_secs(60 * minutes)),
+    };
+    let opened = |out: &mut Effects| {
+        let asks = out.drain().filter(|effect| {
+            let Effect::Store { request, .. } = effect else {
+                return false;
+            };
+            matches!(request, StoreOp::Tags { .. })
+        });
+        asks.count()
+    };
+    let mut out = Effects::default();
+    // Of two days one at least is some holder's to sweep others.
+    let days = 2 * 24 * 60;
+    let mut drawn = |context: &Context| {
+        let mut sweeps = Sweeps::new(start);
+        sweeps.wake(context, start, &live, &mut out);
+        sweeps.wake(context, later(days), &live, &mut out);
+        assert_eq!(opened(&mut out), 0, "nobody was met");
+        sweeps
+    };
+    let views = holders.iter().map(|at| rig.view_of(*at));
+    let mut busy = views.filter(|context| !drawn(context).waiting.is_empty());
+    let context = busy.next().unwrap();
+    drop(busy);
+    let (mut social, mut lonely) = (drawn(&context), drawn(&context));
+    let provers: Vec<NodeId> = social.waiting.keys().map(|job| job.prover).collect();
+    for node in &rig.nodes {
+        let id = node.key.node_id();
+        for minute in [1, 2] {
+            social.met(&context, later(days + minute), id, &mut out);
+        }
+        let expected = usize::from(provers.contains(&id));
+        assert_eq!(opened(&mut out), expected, "who is met is swept, once");
+    }
+    lonely.wake(&context, later(days + 59), &live, &mut out);
+    assert_eq!(opened(&mut out), 0);
+    lonely.wake(&context, later(days + 61), &live, &mut out);
+    assert_eq!(opened(&mut out), provers.len());
 }
 
 /// [SWP-5] [SWP-6]
