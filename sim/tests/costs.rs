@@ -40,6 +40,8 @@ const TOLERANCE: f64 = 1.3;
 /// How often in a day a relay of it that holds mail is away for a quarter of an hour: once in sixteen days
 /// (`docs/experiments/costs.md`).
 const ABSENCES: f64 = 1.0 / 16.0;
+/// That is estimated; the tolerance is kept as well if it is once in five days.
+const ABSENCES_AT_MOST: f64 = 1.0 / 5.0;
 /// How long a relay is away here, and how soon after it another one goes.
 const AWAY: Duration = Duration::from_secs(2_400);
 const BETWEEN: Duration = Duration::from_secs(431);
@@ -344,7 +346,10 @@ fn a_relays_day_in_a_network_of_2000_takes_at_most_1_3_times_the_budget() {
     } else {
         (24, hours(5))
     };
-    lines.extend(with_absences(relays.max(60)));
+    let absences = with_absences(relays.max(60));
+    let more =
+        absences.iter().map(|one| one.all).sum::<f64>() * (ABSENCES_AT_MOST / ABSENCES - 1.0);
+    lines.extend(absences);
     lines.extend(with_mail(few, time));
     println!(
         "| a day of one relay of 2,000 | frames | their bytes | links opened | MB on the line |"
@@ -364,5 +369,10 @@ fn a_relays_day_in_a_network_of_2000_takes_at_most_1_3_times_the_budget() {
     let opened: f64 = lines.iter().map(|one| one.opened).sum();
     println!("| all | | | {opened:.0} | {:.2} |", all / 1e6);
     assert!(all > 1e6, "nothing was counted");
-    assert!(all <= BUDGET * TOLERANCE, "{:.2} MB", all / 1e6);
+    let most = all + more;
+    println!(
+        "| all, each away once in five days | | | | {:.2} |",
+        most / 1e6
+    );
+    assert!(most <= BUDGET * TOLERANCE, "{:.2} MB", most / 1e6);
 }
