@@ -81,6 +81,13 @@ impl RunFailure {
             | Self::Sectors(_)
             // What was asked for is not there.
             | Self::Socket(SocketFailure::Declined(_))
+            // What lies on the disk cannot be used.
+            | Self::Driver(
+                DriverFailure::Store { .. }
+                | DriverFailure::Plot { .. }
+                | DriverFailure::Memory { .. }
+                | DriverFailure::Keys(_),
+            )
             | Self::System { .. }
             | Self::File { .. } => EXIT_USER,
             Self::Driver(_) | Self::Discovery(_) | Self::Socket(_) | Self::Devnet(_) => {
