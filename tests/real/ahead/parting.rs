@@ -139,5 +139,5 @@ const RELAYS: usize = 16;
 const HALVES: [&str; 2] = ["127.16.0.0/13", "127.24.0.0/13"];
 /// An hour is 21 s: longer than it takes to give up a link.
 const MINUTE_MS: u32 = 350;
-/// The longest pause before a lost relay is dialled again, 60 s, and half of that again on a busy or slow machine.
-const REDIAL_S: f64 = 90.0;
+/// The longest pause before a lost relay is dialled again, and what two busy cores add.
+const REDIAL_S: f64 = 60.0;
