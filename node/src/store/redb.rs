@@ -330,7 +330,7 @@ impl<D: Disk> Engine<D> {
         if flush_failed {
             tracing::error!("a flush failed: nothing is kept until the relay is started again");
         }
-        let fails_again = !full && std::mem::replace(&mut self.failing, !full);
+        let fails_again = !full && std::mem::replace(&mut self.failing, true);
         if fails_again || flush_failed || matches!(failure, StoreFailure::Ruined) {
             self.config.ruin.cancel();
         }

@@ -241,7 +241,7 @@ impl Sweeps {
     }
 
     fn add(&mut self, job: Job, at: Instant) {
-        if self.waiting.len() >= limits::SWEEPS_WAITING_MAX {
+        if self.waiting.len() >= limits::SWEEPS_WAITING_MAX && !self.waiting.contains_key(&job) {
             return;
         }
         if let Some(before) = self.waiting.insert(job, at) {
@@ -260,17 +260,13 @@ impl Sweeps {
         };
         let its = self.waiting.range(first..);
         let its = its.take_while(|(job, _)| job.prover == peer);
-        let waits: Vec<(Job, Instant)> = its
-            .filter(|(_, at)| **at > now.mono)
-            .map(|(job, at)| (*job, *at))
-            .collect();
+        let waits = its.filter(|(_, at)| **at > now.mono);
+        let waits: Vec<Job> = waits.map(|(job, _)| *job).collect();
         if waits.is_empty() {
             return;
         }
-        for (job, at) in waits {
-            self.due.remove(&(at, job));
-            self.waiting.insert(job, now.mono);
-            self.due.insert((now.mono, job));
+        for job in waits {
+            self.add(job, now.mono);
         }
         self.open_next(context, now, out);
     }
